@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+#
+# Everything a person runs: see `make help`.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BPFINCLUDEDIR ?= $(INCLUDEDIR)/tld/bpf
+BUILD ?= build
+
+CC = gcc
+CXX = g++
+SWIFTC ?= swiftc
+# The clang that compiles BPF: the Swift toolchain's, which is there anyway.
+BPF_CLANG ?= $(firstword $(wildcard $(dir $(shell command -v $(SWIFTC)))clang) clang)
+
+# Debian's packages, in one place: to build, for examples, for tests.
+PACKAGES_BUILD = gcc libc6-dev binutils
+PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
+PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool perl python3 valgrind xz-utils
+
+VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
+CFLAGS ?= -O2
+CPPFLAGS ?=
+LDFLAGS ?=
+WARN = -Wall -Wextra -Werror
+LIBBPF = -lbpf -lelf -lz
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+# Intermediate files are worth keeping: nothing is compiled twice.
+.SECONDARY:
+
+.PHONY: all
+all: $(BUILD)/libtld.so $(BUILD)/libtld.a ## the library, shared and static
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+	@echo 'Variables: PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
+
+# --- What must be installed -------------------------------------------------
+
+# Installs the missing ones of the packages $(1), or says how.
+define need_packages
+@mkdir -p $(BUILD); \
+if command -v dpkg-query >/dev/null; then \
+	missing=$$(for package in $(1); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; \
+	done | tr '\n' ' '); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then sudo=; \
+		elif sudo -n true 2>/dev/null; then sudo=sudo; \
+		else echo "Packages are missing. Run: sudo apt-get install $$missing" >&2; exit 1; fi; \
+		echo "installing $$missing"; \
+		install="$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing"; \
+		$$install >$(BUILD)/apt.log 2>&1 || \
+		{ $$sudo apt-get update -q >$(BUILD)/apt.log 2>&1 && $$install >>$(BUILD)/apt.log 2>&1; } || \
+		{ tail -n 5 $(BUILD)/apt.log >&2; echo "apt-get install $$missing failed" >&2; exit 1; }; \
+	fi; \
+fi; touch $@
+endef
+
+$(BUILD)/.packages-build:
+	$(call need_packages,$(PACKAGES_BUILD))
+$(BUILD)/.packages-demo:
+	$(call need_packages,$(PACKAGES_DEMO))
+$(BUILD)/.packages-test:
+	$(call need_packages,$(PACKAGES_TEST))
+
+$(BUILD)/.swift:
+	@mkdir -p $(BUILD); \
+	version=$$($(SWIFTC) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p'); \
+	set -- $$version; \
+	if [ $$# = 2 ] && [ $$(($$1 * 1000 + $$2)) -ge 6002 ]; then touch $@; \
+	else echo "libtld is built with Swift 6.2 or newer, found $${1:-none}$${2:+.$$2}: get it from https://www.swift.org/install/linux and put swiftc into PATH, or run make SWIFTC=/path/to/swiftc" >&2; exit 1; fi
+
+# --- The library ------------------------------------------------------------
+
+SWIFT_SOURCES = $(sort $(wildcard Sources/TLD/*.swift))
+CTLD = Sources/CTLD/include
+CTLD_HEADERS = $(CTLD)/ctld.h $(CTLD)/module.modulemap include/tld.h
+EXPORTS := $(shell sed -n 's/^\t\t\(tld_[a-z_]*\);/\1/p' Sources/CTLD/libtld.map)
+# Each function in its own section, so that the linker drops what nobody calls of
+# Embedded Swift's runtime.
+SWIFTFLAGS = -enable-experimental-feature Embedded -wmo -parse-as-library -O -no-allocations \
+	-swift-version 6 -module-name TLD -Xfrontend -function-sections -Xcc -fPIC -I$(CTLD)
+
+$(BUILD)/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.packages-build
+	$(SWIFTC) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
+
+$(BUILD)/ctld.o: Sources/CTLD/ctld.c $(CTLD_HEADERS) | $(BUILD)/.packages-build
+	$(CC) -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -ffunction-sections \
+		-I$(CTLD) -c $< -o $@
+
+# nodelete: a destructor of a pthread key that outlives dlclose() crashes at thread exit.
+$(BUILD)/libtld.so.1: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
+	$(CC) -shared $(LDFLAGS) -Wl,-soname,libtld.so.1 -Wl,--version-script=Sources/CTLD/libtld.map \
+		-Wl,-z,nodelete,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--gc-sections \
+		$(BUILD)/ctld.o $(BUILD)/TLD.o -o $@
+
+$(BUILD)/libtld.so: $(BUILD)/libtld.so.1
+	ln -sf libtld.so.1 $@
+
+# One object in which everything but the exports is local.
+$(BUILD)/libtld.a: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
+	ld -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
+	objcopy $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
+	objcopy --strip-unneeded $(BUILD)/libtld.o
+	rm -f $@
+	ar rcsD $@ $(BUILD)/libtld.o
+
+$(BUILD)/tld.pc: pkgconfig/tld.pc.in include/tld.h FORCE
+	@mkdir -p $(BUILD)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@BPFINCLUDEDIR@|$(BPFINCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+.PHONY: FORCE install uninstall
+FORCE:
+
+install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BPFINCLUDEDIR)
+	install -m 755 $(BUILD)/libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so.1
+	ln -sf libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so
+	install -m 644 $(BUILD)/libtld.a $(DESTDIR)$(LIBDIR)/libtld.a
+	install -m 644 $(BUILD)/tld.pc $(DESTDIR)$(LIBDIR)/pkgconfig/tld.pc
+	install -m 644 include/tld.h include/task_local_data.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 bpf/task_local_data.bpf.h $(DESTDIR)$(BPFINCLUDEDIR)
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+uninstall: ## what install put there
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libtld.so.1 libtld.so libtld.a pkgconfig/tld.pc) \
+		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,tld.h task_local_data.h) \
+		$(DESTDIR)$(BPFINCLUDEDIR)/task_local_data.bpf.h
+	-@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(BPFINCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig 2>/dev/null
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BUILD) .build .build-tsan

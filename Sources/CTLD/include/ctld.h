@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
+/*
+ * ctld.h - what Swift cannot say: thread-local variables, variadic or unnamed
+ * system calls, and memory whose address is fixed before any code runs. No
+ * decision is taken here.
+ *
+ * Every function that can fail returns 0 or a value, or a negative errno, and
+ * leaves errno alone: a successful tld_get_data() must not change it. None is a
+ * cancellation point (close(2) goes through syscall(2) for that), so that a
+ * cancelled thread cannot leave a lock behind. All are async-signal-safe.
+ */
+#ifndef CTLD_H
+#define CTLD_H
+
+#define TLD_NO_INLINE /* the library has the functions themselves */
+#include "../../../include/tld.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* Fixed, zeroed memory for the state of each room of the runtime that has any. */
+enum { CTLD_KEY_TABLE, CTLD_THREAD_REGISTRY, CTLD_LIFECYCLE, CTLD_ROOMS };
+#define CTLD_STATE_SIZE 1024
+void *ctld_state(int room);
+
+/* The calling thread: its public state, and a word that only the library knows. */
+struct tld_thread *ctld_self(void);
+void **ctld_thread_record(void);
+/* Send the next tld_get_data() of a thread, which may be running, to the library. */
+void ctld_reset_map(struct tld_thread *thread);
+
+/* Cancellation would leave locks held; gives what ctld_restore_cancellation() takes. */
+int ctld_disable_cancellation(void);
+void ctld_restore_cancellation(int state);
+
+/* A compiler barrier between what a thread stores and what its own signal handler sees. */
+void ctld_signal_fence(void);
+
+/*
+ * &tld_meta_p, by the symbol that the whole process agrees on: an executable
+ * built with the kernel's user header defines one of its own.
+ */
+void *ctld_meta_p_address(void);
+
+int ctld_errno(void);
+void ctld_set_errno(int code);
+const char *ctld_version(void);
+
+size_t ctld_page_size(void);
+uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see WIRE.md */
+
+int ctld_gettid(void);
+int ctld_thread_exists(int tid); /* in this process: 1 or 0 */
+int ctld_pidfd_open_thread(int tid);
+int ctld_close(int fd);
+int ctld_duplicate(int fd); /* close-on-exec */
+void ctld_yield(void);
+
+/* Zeroed private memory without huge pages; NULL: out of memory. Whole pages. */
+void *ctld_map(size_t bytes);
+void ctld_unmap(void *address, size_t bytes);
+/* Give the process fresh zero pages at the same address. */
+int ctld_discard(void *address, size_t bytes);
+
+/* Sleep while *word == value, at most until woken; wake one sleeper. */
+void ctld_futex_wait(void *word, uint32_t value);
+void ctld_futex_wake_one(void *word);
+
+struct ctld_map_info {
+	uint32_t type, id, key_size, value_size;
+};
+
+/* BPF_MAP_TYPE_TASK_STORAGE, BPF_NOEXIST: the kernel's numbers for Swift. */
+enum { CTLD_MAP_TYPE_TASK_STORAGE = 29 };
+enum { CTLD_UPDATE_ANY = 0, CTLD_UPDATE_NO_EXIST = 1 };
+
+int ctld_bpf_map_info(int map, struct ctld_map_info *info);
+int ctld_bpf_map_update(int map, int pidfd, const void *value, uint64_t flags);
+int ctld_bpf_map_delete(int map, int pidfd);
+
+/* 1 where uname(2) names a kernel from before UPTR (6.13), else 0. */
+int ctld_kernel_predates_uptr(void);
+
+#endif

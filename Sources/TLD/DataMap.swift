@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// One data map: what its format is, whether it is one at all, and a thread's
+// element in it.
+
+import CTLD
+
+struct DataMap {
+  /// The map's id; 0, which the kernel gives to none: this place is not taken.
+  var id: UInt32 = 0
+  /// Our own descriptor: the map stays as long as threads are published in it.
+  var fd = FileDescriptor(number: -1)
+  var format = MapFormat.v1
+  var valueSize: ByteCount = 0
+  /// Whether the value was seen to have UPTRs.
+  var isConfirmed = false
+  /// How many threads are published through it.
+  var threads = 0
+  /// When it was taken in, as a count of such events: the oldest gives way.
+  var admitted: UInt64 = 0
+
+  /// How often the kernel is asked again when it was busy.
+  private static let attempts = 16
+
+  /// Throws EINVAL unless the map can be a data map.
+  static func format(_ info: MapInfo) throws(Errno) -> MapFormat {
+    guard info.isTaskStorage, info.keySize == 4, let format = MapFormat(valueSize: info.valueSize)
+    else { throw Errno(EINVAL) }
+    return format
+  }
+
+  /// Make `block` the element of `task`. `scratch` has `valueSize` zero bytes.
+  mutating func publish<K: Kernel>(_ block: Block, meta: UnsafeMutableRawPointer,
+                                   as task: FileDescriptor, scratch: UnsafeMutableRawPointer,
+                                   _ kernel: K) throws(Errno) {
+    if !isConfirmed { try confirm(task, scratch, kernel) }
+    let value = MapValue(bytes: scratch)
+    value.set(data: block.pageAddress, meta: meta, start: block.start, format: format)
+    try update(task, scratch, .replaceOrInsert, kernel)
+  }
+
+  /// Remove the element of `task`; there need not be one.
+  func withdraw<K: Kernel>(_ task: FileDescriptor, _ kernel: K) throws(Errno) {
+    var left = Self.attempts
+    while true {
+      do { return try kernel.delete(fd, task) } catch {
+        if error.code == ENOENT { return }
+        left -= 1
+        try Self.mayRetry(error, left, kernel)
+      }
+    }
+  }
+
+  /// A value of the right size may still hold plain pointers. The kernel pins what
+  /// UPTRs point to before it looks at the flags, so an insertion with addresses that
+  /// no process has fails with EFAULT exactly where the value has UPTRs. It changes
+  /// no element: one that exists makes `insertOnly` fail, one that this made is deleted.
+  /// Throws EINVAL, or EOPNOTSUPP where no map can have UPTRs.
+  private mutating func confirm<K: Kernel>(_ task: FileDescriptor, _ scratch: UnsafeMutableRawPointer,
+                                           _ kernel: K) throws(Errno) {
+    let nowhere = UnsafeMutableRawPointer(bitPattern: UInt.max << 16)!  // in every page size
+    MapValue(bytes: scratch).set(data: nowhere, meta: nowhere, start: 0, format: format)
+    do {
+      try update(task, scratch, .insertOnly, kernel)
+      try withdraw(task, kernel)
+    } catch {
+      if error.code == EFAULT { return isConfirmed = true }
+      if error.code != EEXIST { throw error }
+    }
+    throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL)
+  }
+
+  private func update<K: Kernel>(_ task: FileDescriptor, _ value: UnsafeMutableRawPointer,
+                                 _ mode: UpdateMode, _ kernel: K) throws(Errno) {
+    var left = Self.attempts
+    while true {
+      do { return try kernel.update(fd, task, value, mode) } catch {
+        left -= 1
+        try Self.mayRetry(error, left, kernel)
+      }
+    }
+  }
+
+  /// The storage being freed, or its lock held by a BPF program on this processor,
+  /// passes. Throws what cannot pass as it is, and EAGAIN for what did not.
+  private static func mayRetry<K: Kernel>(_ error: Errno, _ left: Int, _ kernel: K) throws(Errno) {
+    switch error.code {
+    case EAGAIN, ETIMEDOUT, EDEADLK, EINTR, EBUSY:
+      if left == 0 { throw Errno(EAGAIN) }
+      kernel.yield()
+    default:
+      throw error
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// What the runtime asks of the kernel. The rooms are generic over it, so that
+// their tests run against a model of it.
+
+import CTLD
+
+/// A positive errno value.
+struct Errno: Error, Equatable {
+  let code: Int32
+
+  init(_ code: Int32) { self.code = code }
+}
+
+/// A thread's id (a task's, as the kernel says).
+struct TaskID: Equatable {
+  let number: Int32
+}
+
+struct FileDescriptor: Equatable {
+  let number: Int32
+}
+
+/// What the kernel tells about a map, also to the unprivileged.
+struct MapInfo {
+  var id: UInt32
+  var isTaskStorage: Bool
+  var keySize: ByteCount
+  var valueSize: ByteCount
+}
+
+enum UpdateMode {
+  case replaceOrInsert, insertOnly
+}
+
+protocol Kernel {
+  var currentTask: TaskID { get }
+  /// Linux before 6.13, which knows no UPTR.
+  var predatesUPTR: Bool { get }
+  /// Whether a thread of this process has that id.
+  func exists(_ task: TaskID) -> Bool
+  func yield()
+
+  /// A descriptor of a thread, the key of task storage.
+  func open(_ task: TaskID) throws(Errno) -> FileDescriptor
+  func close(_ fd: FileDescriptor)
+  func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor
+
+  func info(of map: FileDescriptor) throws(Errno) -> MapInfo
+  func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,
+              _ mode: UpdateMode) throws(Errno)
+  func delete(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno)
+}
+
+struct Linux: Kernel {
+  var currentTask: TaskID { TaskID(number: ctld_gettid()) }
+  var predatesUPTR: Bool { ctld_kernel_predates_uptr() != 0 }
+
+  func exists(_ task: TaskID) -> Bool { ctld_thread_exists(task.number) != 0 }
+  func yield() { ctld_yield() }
+
+  func open(_ task: TaskID) throws(Errno) -> FileDescriptor {
+    let result = ctld_pidfd_open_thread(task.number)
+    // PIDFD_THREAD is unknown before Linux 6.9, which had no UPTR either.
+    if result == -EINVAL { throw Errno(EOPNOTSUPP) }
+    return FileDescriptor(number: try checked(result))
+  }
+
+  func close(_ fd: FileDescriptor) { _ = ctld_close(fd.number) }
+
+  func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor {
+    FileDescriptor(number: try checked(ctld_duplicate(fd.number)))
+  }
+
+  func info(of map: FileDescriptor) throws(Errno) -> MapInfo {
+    var info = ctld_map_info()
+    _ = try checked(ctld_bpf_map_info(map.number, &info))
+    return MapInfo(id: info.id, isTaskStorage: info.type == UInt32(CTLD_MAP_TYPE_TASK_STORAGE),
+                   keySize: ByteCount(info.key_size), valueSize: ByteCount(info.value_size))
+  }
+
+  func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,
+              _ mode: UpdateMode) throws(Errno) {
+    let flags = mode == .insertOnly ? CTLD_UPDATE_NO_EXIST : CTLD_UPDATE_ANY
+    _ = try checked(ctld_bpf_map_update(map.number, task.number, value, UInt64(flags)))
+  }
+
+  func delete(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno) {
+    _ = try checked(ctld_bpf_map_delete(map.number, task.number))
+  }
+
+  private func checked(_ result: Int32) throws(Errno) -> Int32 {
+    if result < 0 { throw Errno(-result) }
+    return result
+  }
+}

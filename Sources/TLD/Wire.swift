@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// The formats that user space and BPF share, and nothing else: where each field
+// lies in the metadata page, in a block and in a data map's value.
+
+import CTLD
+import Synchronization
+
+/// An offset into a page, or a size, in bytes.
+typealias ByteCount = Int
+
+extension ByteCount {
+  /// Rounded up to the 8 bytes to which every TLD is aligned.
+  var roundedUpTo8: ByteCount { (self + 7) & ~7 }
+
+  /// Rounded up to a power of two; `self` must be positive.
+  var roundedUpToPowerOfTwo: ByteCount {
+    1 << (ByteCount.bitWidth - (self - 1).leadingZeroBitCount)
+  }
+}
+
+enum Wire {
+  /// The bytes before a block's data; they hold `start` where a v1 reader looks.
+  static let dataHeader: ByteCount = 8
+  /// BPF caches `start + key` as a signed 16-bit number.
+  static let reachable: ByteCount = 32_768
+
+  /// The end of what one thread's data can take on pages of `pageSize` bytes.
+  static func dataLimit(pageSize: ByteCount) -> ByteCount {
+    min(pageSize, reachable) - dataHeader
+  }
+}
+
+/// How a data map's value is laid out, judged by its size alone because an
+/// unprivileged caller cannot see the map's BTF.
+enum MapFormat {
+  case v1, v2, native
+
+  init?(valueSize: ByteCount) {
+    switch valueSize {
+    case 16: self = .v1
+    case 24: self = .v2
+    case 25...: self = .native
+    default: return nil
+    }
+  }
+
+  /// Whether the value says where in the page the data starts; v1 reads that
+  /// from the page's first 8 bytes, so a page serves one thread only.
+  var hasStartField: Bool { self != .v1 }
+}
+
+/// A data map's value in memory: `data` and `meta`, the two UPTRs, then `start`;
+/// the rest, as far as the map has any, stays zero.
+struct MapValue {
+  let bytes: UnsafeMutableRawPointer
+
+  /// `bytes` must be zero from the third word on.
+  func set(data: UnsafeMutableRawPointer, meta: UnsafeMutableRawPointer, start: ByteCount,
+           format: MapFormat) {
+    bytes.storeBytes(of: UInt(bitPattern: data), as: UInt.self)
+    bytes.storeBytes(of: UInt(bitPattern: meta), toByteOffset: 8, as: UInt.self)
+    if format.hasStartField {
+      bytes.storeBytes(of: UInt16(start), toByteOffset: 16, as: UInt16.self)
+    }
+  }
+}
+
+/// The metadata page of a process: which TLDs there are, in order. The program,
+/// and with it any fault of the program, may write all of it at any time; what is
+/// read here is bounded before it is used.
+struct MetadataPage {
+  static let entriesOffset: ByteCount = 4
+  static let entryBytes: ByteCount = 64
+  /// A name with its NUL; the entry's size follows.
+  static let nameBytes: ByteCount = 62
+  private static let sizeOffset: ByteCount = 62
+  private static let magic: UInt32 = 0x3144_4C54  // "TLD1", little-endian
+
+  let base: UnsafeMutableRawPointer
+  let pageSize: ByteCount
+
+  var capacity: Int { pageSize / Self.entryBytes - 1 }
+
+  /// The number of TLDs. A TLD's entry is complete before it is counted.
+  var count: Int {
+    get { min(Int(field(at: 0).pointee.load(ordering: .acquiring)), capacity) }
+    nonmutating set { field(at: 0).pointee.store(UInt16(newValue), ordering: .releasing) }
+  }
+
+  /// The bytes that a thread's data may take.
+  var size: ByteCount {
+    get { ByteCount(field(at: 2).pointee.load(ordering: .relaxed)) }
+    nonmutating set { field(at: 2).pointee.store(UInt16(newValue), ordering: .relaxed) }
+  }
+
+  func name(at index: Int) -> UnsafeMutablePointer<CChar> {
+    entry(index).assumingMemoryBound(to: CChar.self)
+  }
+
+  func entrySize(at index: Int) -> ByteCount {
+    ByteCount(sizeField(index).pointee.load(ordering: .relaxed))
+  }
+
+  /// Fill an entry that is not counted yet. `name` has fewer than `nameBytes` bytes.
+  func fill(_ index: Int, name source: UnsafePointer<CChar>, size: ByteCount) {
+    let target = name(at: index)
+    var rest = false  // past the name's NUL: zeros
+    for i in 0..<Self.nameBytes {
+      rest = rest || source[i] == 0
+      target[i] = rest ? 0 : source[i]
+    }
+    sizeField(index).pointee.store(UInt16(size), ordering: .relaxed)
+  }
+
+  /// Tell BPF which program image the page belongs to.
+  func stamp(_ image: UInt64) {
+    base.storeBytes(of: Self.magic, toByteOffset: pageSize - 60, as: UInt32.self)
+    base.storeBytes(of: image, toByteOffset: pageSize - 52, as: UInt64.self)
+  }
+
+  private func entry(_ index: Int) -> UnsafeMutableRawPointer {
+    base + Self.entriesOffset + index * Self.entryBytes
+  }
+
+  private func sizeField(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    (entry(index) + Self.sizeOffset).assumingMemoryBound(to: Atomic<UInt16>.self)
+  }
+
+  private func field(at offset: ByteCount) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    (base + offset).assumingMemoryBound(to: Atomic<UInt16>.self)
+  }
+}
+
+/// One TLD as the table has it. Its data are the bytes `offset..<end` of a block.
+struct TLDEntry: Equatable {
+  let index: Int
+  let offset: ByteCount
+  let size: ByteCount
+
+  var end: ByteCount { offset + size }
+}
+
+/// The TLDs in table order. An offset is the sum of the sizes before it, so the
+/// walk ends where a size (hostile, or of more than a page) leads out of reach.
+struct EntryWalk {
+  private let page: MetadataPage
+  private let count: Int
+  private var index = 0
+  private var offset: ByteCount = 0
+
+  init(_ page: MetadataPage) {
+    self.page = page
+    count = page.count
+  }
+
+  /// Whether every counted entry was passed.
+  var isComplete: Bool { index == count }
+
+  mutating func next() -> TLDEntry? {
+    while index < count {
+      let entry = TLDEntry(index: index, offset: offset, size: page.entrySize(at: index))
+      guard entry.end <= Wire.dataLimit(pageSize: page.pageSize) else { return nil }
+      index += 1
+      offset = entry.end.roundedUpTo8
+      if entry.size > 0 { return entry }  // 0: not there
+    }
+    return nil
+  }
+}
