@@ -153,7 +153,8 @@ void *tld_get_data(int map_fd, tld_key_t key);
  *
  * Withdraws the thread from every map and clears its data; pointers from
  * tld_get_data() must not be used any more. When it returns, no later look-up
- * by a BPF program finds the thread. A further tld_get_data() shares it again.
+ * by a BPF program finds the thread; where the kernel refuses that, for want of a
+ * descriptor say, BPF finds zeros. A further tld_get_data() shares it again.
  * There is no need to call it at thread exit: libtld does so.
  *
  * Threads: MT-safe, concerns the calling thread only. Signals: does nothing in a

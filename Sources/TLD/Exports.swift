@@ -40,17 +40,21 @@ extension CallingThread {
 struct Call: ~Copyable {
   private static let busy: UInt16 = 1
 
-  let thread = CallingThread.current
-  let runtime = Runtime.shared
-  private let errno = ctld_errno()
-  private let cancellation = ctld_disable_cancellation()
+  let thread: CallingThread
+  let runtime: Runtime
+  private let errno: Int32
+  private let cancellation: Int32
 
   static func isUnderWay(_ thread: UnsafeMutablePointer<tld_thread>) -> Bool {
     thread.pointee.flags & busy != 0
   }
 
   init?() {
-    guard !Self.isUnderWay(ctld_self()) else { return nil }
+    thread = .current
+    guard !Self.isUnderWay(thread.shared) else { return nil }
+    runtime = .shared
+    errno = ctld_errno()
+    cancellation = ctld_disable_cancellation()
     thread.shared.pointee.flags |= Self.busy
     ctld_signal_fence()
   }

@@ -7,11 +7,12 @@ import CTLD
 import Synchronization
 
 struct Lifecycle {
-  /// All zero at first.
+  /// All zero at first. No lock, which a fork before the handlers are there could
+  /// leave held in the child.
   struct State: ~Copyable {
-    let lock = Lock()
-    let isReady = Atomic<Bool>(false)
-    var key: pthread_key_t = 0
+    /// The pthread key plus 1; 0 while there is none.
+    let key = Atomic<UInt32>(0)
+    let hasForkHandlers = Atomic<Bool>(false)
   }
 
   let state: UnsafeMutablePointer<State>
@@ -19,25 +20,32 @@ struct Lifecycle {
   /// Have the key and the fork handlers. Throws EAGAIN where the process has used up
   /// its pthread keys, or memory.
   func prepare() throws(Errno) {
-    if state.pointee.isReady.load(ordering: .acquiring) { return }
-    state.pointee.lock.acquire()
-    defer { state.pointee.lock.release() }
-    if state.pointee.isReady.load(ordering: .relaxed) { return }
+    if state.pointee.key.load(ordering: .acquiring) == 0 { try makeKey() }
+    if !state.pointee.hasForkHandlers.load(ordering: .relaxed) { try handleForks() }
+  }
 
-    guard pthread_key_create(&state.pointee.key, threadEnds) == 0 else { throw Errno(EAGAIN) }
+  private func makeKey() throws(Errno) {
+    var key: pthread_key_t = 0
+    guard pthread_key_create(&key, threadEnds) == 0 else { throw Errno(EAGAIN) }
+    // Whoever comes second uses the first one's.
+    if !state.pointee.key.compareExchange(expected: 0, desired: key + 1, ordering: .releasing).exchanged {
+      pthread_key_delete(key)
+    }
+  }
+
+  private func handleForks() throws(Errno) {
+    if state.pointee.hasForkHandlers.exchange(true, ordering: .relaxed) { return }
     guard pthread_atfork(beforeFork, afterForkInParent, afterForkInChild) == 0 else {
-      pthread_key_delete(state.pointee.key)
+      state.pointee.hasForkHandlers.store(false, ordering: .relaxed)
       throw Errno(EAGAIN)
     }
-    state.pointee.isReady.store(true, ordering: .releasing)
   }
 
   /// See to it that `threadEnds` runs in the calling thread. May allocate, in the
   /// program's own allocator, which may use TLDs: hold no lock. Throws ENOMEM.
   func watchCallingThread() throws(Errno) {
-    guard pthread_setspecific(state.pointee.key, UnsafeRawPointer(bitPattern: 1)) == 0 else {
-      throw Errno(ENOMEM)
-    }
+    let key = state.pointee.key.load(ordering: .acquiring) - 1
+    guard pthread_setspecific(key, UnsafeRawPointer(bitPattern: 1)) == 0 else { throw Errno(ENOMEM) }
   }
 }
 

@@ -208,13 +208,17 @@ struct ThreadRegistry<K: Kernel> {
 
   /// Before new memory is asked for: take back what belongs to threads that are gone.
   /// They ended without pthread destructors, or their element could not be removed;
-  /// with the task its elements went too. An id that is the caller's own is reused.
+  /// with the task its elements went too. One with the caller's own id is a former
+  /// thread's, or the caller's own that could not be withdrawn: to try again suits both.
   private func sweep() {
     let own = kernel.currentTask
     var next = state.pointee.first
     while let record = next {
       next = record.pointee.next
-      if record.pointee.task == own || !kernel.exists(record.pointee.task) {
+      if record.pointee.task == own {
+        withdraw(record)
+        retire(record)
+      } else if !kernel.exists(record.pointee.task) {
         forget(record.pointee.published)
         record.pointee.published = 0
         retire(record)
