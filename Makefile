@@ -134,6 +134,89 @@ uninstall: ## what install put there
 		$(DESTDIR)$(BPFINCLUDEDIR)/task_local_data.bpf.h
 	-@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(BPFINCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig 2>/dev/null
 
+# --- The demonstration -------------------------------------------------------
+
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+# The target's own headers (asm/types.h) lie where the compiler for this machine has them.
+BPF_CFLAGS = -target bpf -g -O2 -Wall -Wextra -Wno-unused-parameter -I/usr/include/$(MULTIARCH) -Ibpf
+ONCPU_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/oncpu/*.c))
+
+$(BUILD)/examples/oncpu.bpf.o: examples/oncpu/oncpu.bpf.c $(wildcard examples/oncpu/*.h bpf/*.h) \
+		| $(BUILD)/.swift $(BUILD)/.packages-demo
+	@mkdir -p $(@D)
+	$(BPF_CLANG) $(BPF_CFLAGS) -mcpu=v3 -c $< -o $@
+
+$(BUILD)/examples/oncpu: $(ONCPU_SOURCES) $(wildcard examples/oncpu/*.h) $(BUILD)/examples/oncpu.bpf.o \
+		include/tld.h $(BUILD)/libtld.so
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude \
+		-DONCPU_BPF_OBJECT='"$(BUILD)/examples/oncpu.bpf.o"' $(ONCPU_SOURCES) -o $@ \
+		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
+
+.PHONY: demo
+demo: $(BUILD)/examples/oncpu ## on-CPU time by kind of request, live, for 5 seconds (root)
+	@$(BUILD)/examples/oncpu
+
+# --- Tests -------------------------------------------------------------------
+
+T = $(BUILD)/tests-c
+TEST_SUPPORT = reader
+C_TESTS := $(filter-out $(TEST_SUPPORT),$(patsubst tests-c/%.c,%,$(filter-out %.bpf.c,$(wildcard tests-c/*.c))))
+BPF_OBJECTS := $(patsubst tests-c/%.bpf.c,$(T)/%.bpf.o,$(wildcard tests-c/*.bpf.c))
+TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -g -O2 $(WARN) $(SANITIZE) -MMD -MP -Iinclude -Itests-c
+TEST_LIBS = -L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
+
+-include $(wildcard tests-c/*.mk $(T)/*.d)
+
+$(T)/%.bpf.o: tests-c/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-test
+	@mkdir -p $(@D)
+	$(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -mcpu=v3 -c $< -o $@
+
+$(T)/%.o: tests-c/%.c | $(BUILD)/.packages-test
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -c $< -o $@
+
+$(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
+	$(CC) $(SANITIZE) $< $(TEST_SUPPORT:%=$(T)/%.o) -o $@ $(TEST_LIBS)
+
+# What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
+# compilers from the environment.
+SCRIPTS = library headers install readme demo units
+TESTS = $(C_TESTS:%=$(T)/%) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
+TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
+	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
+
+.PHONY: test-programs
+test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu
+
+.PHONY: test
+test: test-programs ## all tests but the long ones; STRICT=1: a kernel that cannot run them fails
+	@$(TEST_ENV) tests-c/harness.pl $(TESTS) "tests-c/kselftest/kselftest.sh --tap"
+
+.PHONY: kselftest
+kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own selftest; KSRC=tree, CASE=name
+	@$(TEST_ENV) tests-c/kselftest/kselftest.sh $(CASE)
+
+# The callers with the address and undefined behaviour sanitizers, but for programs that
+# bring a malloc of their own or limit the address space; the units with the thread
+# sanitizer; and one program under valgrind, which knows no pidfd_open(2).
+SANITIZED = $(filter-out allocator hostile_limits,$(C_TESTS))
+.PHONY: sanitize sanitized-tests
+sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
+	@$(MAKE) --no-print-directory T=$(BUILD)/sanitize SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \
+		sanitized-tests
+
+sanitized-tests: all $(SANITIZED:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/tests-c/keys
+	@$(TEST_ENV) tests-c/harness.pl $(SANITIZED:%=$(T)/%) \
+		"tests-c/units.sh --sanitize=thread --scratch-path .build-tsan" \
+		"valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes $(BUILD)/tests-c/keys"
+
+# Longer forms of the tests in which threads race; each takes --soak SECONDS.
+SOAK_S ?= 60
+SOAKERS = race_create churn
+.PHONY: soak
+soak: all $(SOAKERS:%=$(T)/%) $(BPF_OBJECTS) ## concurrency tests for SOAK_S seconds each (60)
+	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(SOAK_S)")
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(BUILD) .build .build-tsan

@@ -115,7 +115,7 @@ int tld_key_err_or_zero(tld_key_t key);
  * tld_get_data() - the calling thread's copy of a TLD
  *
  * @map_fd: a task local data map: a BPF task storage map whose value begins
- * with two UPTRs, writable and readable through this descriptor
+ * with two UPTRs, writable through this descriptor
  * @key: from TLD_DEFINE_KEY(), tld_create_key() or tld_find_key()
  *
  * The thread's first call with a map makes its data readable by the BPF programs
@@ -134,7 +134,7 @@ int tld_key_err_or_zero(tld_key_t key);
  *			cannot hold it
  *	EOPNOTSUPP	the kernel has no UPTR (Linux before 6.13)
  *	EPERM, ENOSYS	the kernel, or a sandbox, refuses bpf(2) or pidfd_open(2), or
- *			@map_fd may not be read or written
+ *			@map_fd may not be written
  *	EXDEV		the map has the format of Linux 6.18 to 7.0, which cannot
  *			describe this thread's memory; threads started later work
  *	EMFILE, ENFILE	no file descriptor left (the first call needs one or two)

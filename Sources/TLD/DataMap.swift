@@ -52,22 +52,33 @@ struct DataMap {
   }
 
   /// A value of the right size may still hold plain pointers. The kernel pins what
-  /// UPTRs point to before it looks at the flags, so an insertion with addresses that
-  /// no process has fails with EFAULT exactly where the value has UPTRs. It changes
+  /// UPTRs point to before it looks at the flags, so an insertion with an address that
+  /// no process has fails with EFAULT exactly where that member is a UPTR. It changes
   /// no element: one that exists makes `insertOnly` fail, one that this made is deleted.
   /// Throws EINVAL, or EOPNOTSUPP where no map can have UPTRs.
   private mutating func confirm<K: Kernel>(_ task: FileDescriptor, _ scratch: UnsafeMutableRawPointer,
                                            _ kernel: K) throws(Errno) {
     let nowhere = UnsafeMutableRawPointer(bitPattern: UInt.max << 16)!  // in every page size
-    MapValue(bytes: scratch).set(data: nowhere, meta: nowhere, start: 0, format: format)
-    do {
-      try update(task, scratch, .insertOnly, kernel)
-      try withdraw(task, kernel)
-    } catch {
-      if error.code == EFAULT { return isConfirmed = true }
-      if error.code != EEXIST { throw error }
+    let value = MapValue(bytes: scratch)
+    value.set(data: nowhere, meta: nil, start: 0, format: format)
+    if try isRefusedAsUPTR(task, scratch, kernel) {
+      value.set(data: nil, meta: nowhere, start: 0, format: format)
+      isConfirmed = try isRefusedAsUPTR(task, scratch, kernel)
     }
-    throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL)
+    if !isConfirmed { throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL) }
+  }
+
+  private func isRefusedAsUPTR<K: Kernel>(_ task: FileDescriptor, _ value: UnsafeMutableRawPointer,
+                                          _ kernel: K) throws(Errno) -> Bool {
+    do {
+      try update(task, value, .insertOnly, kernel)
+    } catch {
+      if error.code == EFAULT { return true }
+      if error.code == EEXIST { return false }
+      throw error
+    }
+    try withdraw(task, kernel)
+    return false
   }
 
   private func update<K: Kernel>(_ task: FileDescriptor, _ value: UnsafeMutableRawPointer,

@@ -69,12 +69,18 @@ struct Linux: Kernel {
   func close(_ fd: FileDescriptor) { _ = ctld_close(fd.number) }
 
   func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor {
-    FileDescriptor(number: try checked(ctld_duplicate(fd.number)))
+    let result = ctld_duplicate(fd.number)
+    // The lowest number that it asks for is beyond the process's limit.
+    if result == -EINVAL { throw Errno(EMFILE) }
+    return FileDescriptor(number: try checked(result))
   }
 
   func info(of map: FileDescriptor) throws(Errno) -> MapInfo {
     var info = ctld_map_info()
-    _ = try checked(ctld_bpf_map_info(map.number, &info))
+    let result = ctld_bpf_map_info(map.number, &info)
+    // What this command of bpf(2), unlike the others, says of a descriptor not open.
+    if result == -EBADFD { throw Errno(EBADF) }
+    _ = try checked(result)
     return MapInfo(id: info.id, isTaskStorage: info.type == UInt32(CTLD_MAP_TYPE_TASK_STORAGE),
                    keySize: ByteCount(info.key_size), valueSize: ByteCount(info.value_size))
   }

@@ -56,7 +56,7 @@ struct MapValue {
   let bytes: UnsafeMutableRawPointer
 
   /// `bytes` must be zero from the third word on.
-  func set(data: UnsafeMutableRawPointer, meta: UnsafeMutableRawPointer, start: ByteCount,
+  func set(data: UnsafeMutableRawPointer?, meta: UnsafeMutableRawPointer?, start: ByteCount,
            format: MapFormat) {
     bytes.storeBytes(of: UInt(bitPattern: data), as: UInt.self)
     bytes.storeBytes(of: UInt(bitPattern: meta), toByteOffset: 8, as: UInt.self)

@@ -1,0 +1,62 @@
+#!/usr/bin/env perl
+# SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+#
+# harness.pl [-v] TEST... - run TAP tests as prove does, and end with one line,
+# "N passed, N failed, N skipped". Skipped points are listed with their reason. With
+# STRICT=1 in the environment, a skip for want of the kernel (its reason starts with
+# "kernel:") is a failure. A test is a command: words are split at spaces.
+
+use strict;
+use warnings;
+use TAP::Harness;
+
+my $verbose = @ARGV && $ARGV[0] eq '-v' && shift @ARGV;
+die "usage: harness.pl [-v] TEST...\n" unless @ARGV;
+my $strict = ($ENV{STRICT} // '') eq '1';
+
+my ($passed, @failed, @skipped);
+my %reason;    # of a skipped file
+
+sub skip {
+	my ($what, $reason) = @_;
+	my $list = $strict && $reason =~ /^kernel:/i ? \@failed : \@skipped;
+	push @$list, "$what: skipped: $reason";
+}
+
+my $harness = TAP::Harness->new({
+	verbosity => $verbose ? 1 : 0,
+	timer     => 1,
+	merge     => 0,
+	exec      => sub { my ($self, $test) = @_; [split ' ', $test] },
+});
+
+$harness->callback(made_parser => sub {
+	my ($parser, $job) = @_;
+	my $name = $job->[0];
+	$parser->callback(test => sub {
+		my ($point) = @_;
+		my $what = $name . ' ' . $point->number . ' ' . $point->description;
+		if    ($point->has_skip) { skip($what, $point->explanation) }
+		elsif ($point->is_ok)    { $passed++ }
+		else                     { push @failed, $what }
+	});
+	$parser->callback(plan => sub {
+		my ($plan) = @_;
+		skip($name, $plan->explanation || 'no reason given') if $plan->tests_planned == 0;
+	});
+});
+
+my $results = $harness->runtests(@ARGV);
+for my $parser ($results->parsers(@ARGV)) {
+	my ($name) = grep { ($results->parsers($_))[0] == $parser } @ARGV;
+	# A crash, or an end before the plan, is a failure beside those that were counted.
+	my @broken = $parser->parse_errors;
+	push @broken, 'exit status ' . ($parser->exit // $parser->wait)
+		if ($parser->exit || $parser->wait) && !$parser->failed;
+	push @failed, "$name: $_" for @broken;
+}
+
+print "failed: $_\n" for @failed;
+print "$_\n" for @skipped;
+printf "%d passed, %d failed, %d skipped\n", $passed // 0, scalar @failed, scalar @skipped;
+exit(@failed || !$passed ? 1 : 0);
