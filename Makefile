@@ -26,6 +26,10 @@ LDFLAGS ?=
 WARN = -Wall -Wextra -Werror
 LIBBPF = -lbpf -lelf -lz
 
+# make V=1 shows the commands themselves.
+Q = $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 # Intermediate files are worth keeping: nothing is compiled twice.
@@ -87,28 +91,32 @@ SWIFTFLAGS = -enable-experimental-feature Embedded -wmo -parse-as-library -O -no
 	-swift-version 6 -module-name TLD -Xfrontend -function-sections -Xcc -fPIC -I$(CTLD)
 
 $(BUILD)/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.packages-build
-	$(SWIFTC) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
+	$(call say,SWIFTC)
+	$(Q)$(SWIFTC) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
 
 $(BUILD)/ctld.o: Sources/CTLD/ctld.c $(CTLD_HEADERS) | $(BUILD)/.packages-build
-	$(CC) -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -ffunction-sections \
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -ffunction-sections \
 		-I$(CTLD) -c $< -o $@
 
 # nodelete: a destructor of a pthread key that outlives dlclose() crashes at thread exit.
 $(BUILD)/libtld.so.1: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
-	$(CC) -shared $(LDFLAGS) -Wl,-soname,libtld.so.1 -Wl,--version-script=Sources/CTLD/libtld.map \
+	$(call say,LINK)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-soname,libtld.so.1 -Wl,--version-script=Sources/CTLD/libtld.map \
 		-Wl,-z,nodelete,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--gc-sections \
 		$(BUILD)/ctld.o $(BUILD)/TLD.o -o $@
 
 $(BUILD)/libtld.so: $(BUILD)/libtld.so.1
-	ln -sf libtld.so.1 $@
+	$(Q)ln -sf libtld.so.1 $@
 
 # One object in which everything but the exports is local.
 $(BUILD)/libtld.a: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
-	ld -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
-	objcopy $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
-	objcopy --strip-unneeded $(BUILD)/libtld.o
-	rm -f $@
-	ar rcsD $@ $(BUILD)/libtld.o
+	$(call say,AR)
+	$(Q)ld -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
+	$(Q)objcopy $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
+	$(Q)objcopy --strip-unneeded $(BUILD)/libtld.o
+	$(Q)rm -f $@
+	$(Q)ar rcsD $@ $(BUILD)/libtld.o
 
 $(BUILD)/tld.pc: pkgconfig/tld.pc.in include/tld.h FORCE
 	@mkdir -p $(BUILD)
@@ -144,11 +152,13 @@ ONCPU_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/oncpu/*.c))
 $(BUILD)/examples/oncpu.bpf.o: examples/oncpu/oncpu.bpf.c $(wildcard examples/oncpu/*.h bpf/*.h) \
 		| $(BUILD)/.swift $(BUILD)/.packages-demo
 	@mkdir -p $(@D)
-	$(BPF_CLANG) $(BPF_CFLAGS) -mcpu=v3 -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(BPF_CLANG) $(BPF_CFLAGS) -mcpu=v3 -c $< -o $@
 
 $(BUILD)/examples/oncpu: $(ONCPU_SOURCES) $(wildcard examples/oncpu/*.h) $(BUILD)/examples/oncpu.bpf.o \
 		include/tld.h $(BUILD)/libtld.so
-	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude \
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude \
 		-DONCPU_BPF_OBJECT='"$(BUILD)/examples/oncpu.bpf.o"' $(ONCPU_SOURCES) -o $@ \
 		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
 
@@ -169,14 +179,17 @@ TEST_LIBS = -L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
 
 $(T)/%.bpf.o: tests-c/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-test
 	@mkdir -p $(@D)
-	$(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -mcpu=v3 -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -mcpu=v3 -c $< -o $@
 
 $(T)/%.o: tests-c/%.c | $(BUILD)/.packages-test
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(TEST_CFLAGS) -c $< -o $@
 
 $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
-	$(CC) $(SANITIZE) $< $(TEST_SUPPORT:%=$(T)/%.o) -o $@ $(TEST_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(SANITIZE) $< $(TEST_SUPPORT:%=$(T)/%.o) -o $@ $(TEST_LIBS)
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment.

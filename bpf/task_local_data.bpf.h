@@ -297,14 +297,15 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
 	if (i >= search->cnt || i >= TLD_MAX_DATA_CNT)
 		return 1;
 	size = meta->metadata[i].size;
+	if (!size)
+		return 1; /* being written: its place, and that of those behind it, is not known yet */
 	__tld_read_barrier(); /* the kernel's user header writes size after the name */
-	if (i >= search->first && size &&
+	if (i >= search->first &&
 	    !bpf_strncmp(meta->metadata[i].name, TLD_NAME_LEN, search->name)) {
 		search->size = size;
 		return 1;
 	}
-	/* An entry that is being written is absent now, and looked at again later. */
-	if (size && search->searched == i)
+	if (search->searched == i)
 		search->searched = i + 1;
 	/*
 	 * Not compared here, though sums of hostile sizes leave the page: the verifier would

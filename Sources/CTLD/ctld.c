@@ -63,17 +63,17 @@ void ctld_reset_map(struct tld_thread *thread)
 	__atomic_store_n(&thread->map_fd, INT32_MIN, __ATOMIC_RELAXED);
 }
 
-int ctld_disable_cancellation(void)
+int ctld_defer_cancellation(void)
 {
 	int old;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &old);
 	return old;
 }
 
-void ctld_restore_cancellation(int old)
+void ctld_restore_cancellation(int type)
 {
-	pthread_setcancelstate(old, NULL);
+	pthread_setcanceltype(type, NULL);
 }
 
 void ctld_signal_fence(void)

@@ -54,7 +54,7 @@ struct Call: ~Copyable {
     guard !Self.isUnderWay(thread.shared) else { return nil }
     runtime = .shared
     errno = ctld_errno()
-    cancellation = ctld_disable_cancellation()
+    cancellation = ctld_defer_cancellation()
     thread.shared.pointee.flags |= Self.busy
     ctld_signal_fence()
   }

@@ -139,13 +139,14 @@ struct KeyTable {
     return nil
   }
 
-  /// Where the next TLD starts. Throws E2BIG where the sizes in the page, which the
-  /// program may have overwritten, lead out of reach: nobody would find the TLD.
+  /// Where the next TLD starts. Throws EBUSY where the kernel's user header is writing
+  /// an entry, and E2BIG where the sizes in the page, which the program may have
+  /// overwritten, lead out of reach: nobody would find the TLD.
   private func endOfData(in page: MetadataPage) throws(Errno) -> ByteCount {
     var end = 0
     var walk = EntryWalk(page)
     while let entry = walk.next() { end = entry.end.roundedUpTo8 }
-    guard walk.isComplete else { throw Errno(E2BIG) }
+    guard walk.isComplete else { throw Errno(page.entrySize(at: walk.index) == 0 ? EBUSY : E2BIG) }
     return end
   }
 

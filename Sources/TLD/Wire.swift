@@ -141,12 +141,14 @@ struct TLDEntry: Equatable {
   var end: ByteCount { offset + size }
 }
 
-/// The TLDs in table order. An offset is the sum of the sizes before it, so the
-/// walk ends where a size (hostile, or of more than a page) leads out of reach.
+/// The TLDs in table order. An offset is the sum of the sizes before it, so the walk
+/// ends where a size is not there yet (0: the kernel's user header, in a plugin say, is
+/// writing the entry) or leads out of reach (hostile, or of more than a page).
 struct EntryWalk {
   private let page: MetadataPage
   private let count: Int
-  private var index = 0
+  /// The entry that `next` looks at.
+  private(set) var index = 0
   private var offset: ByteCount = 0
 
   init(_ page: MetadataPage) {
@@ -158,13 +160,11 @@ struct EntryWalk {
   var isComplete: Bool { index == count }
 
   mutating func next() -> TLDEntry? {
-    while index < count {
-      let entry = TLDEntry(index: index, offset: offset, size: page.entrySize(at: index))
-      guard entry.end <= Wire.dataLimit(pageSize: page.pageSize) else { return nil }
-      index += 1
-      offset = entry.end.roundedUpTo8
-      if entry.size > 0 { return entry }  // 0: not there
-    }
-    return nil
+    guard index < count else { return nil }
+    let entry = TLDEntry(index: index, offset: offset, size: page.entrySize(at: index))
+    guard entry.size > 0, entry.end <= Wire.dataLimit(pageSize: page.pageSize) else { return nil }
+    index += 1
+    offset = entry.end.roundedUpTo8
+    return entry
   }
 }

@@ -29,9 +29,14 @@ void **ctld_thread_record(void);
 /* Send the next tld_get_data() of a thread, which may be running, to the library. */
 void ctld_reset_map(struct tld_thread *thread);
 
-/* Cancellation would leave locks held; gives what ctld_restore_cancellation() takes. */
-int ctld_disable_cancellation(void);
-void ctld_restore_cancellation(int state);
+/*
+ * Asynchronous cancellation would leave locks held; gives what ctld_restore_cancellation()
+ * takes. To defer it suffices where there are no cancellation points, and does what to
+ * disable it does not: glibc 2.36 ends a thread that was found cancellable and has
+ * disabled cancellation before the signal comes.
+ */
+int ctld_defer_cancellation(void);
+void ctld_restore_cancellation(int type);
 
 /* A compiler barrier between what a thread stores and what its own signal handler sees. */
 void ctld_signal_fence(void);
