@@ -120,6 +120,7 @@ struct tld_map_value {
  */
 struct tld_key_cache {
 	__u64 page;			/* the data page that the places are for */
+	__u64 stamp;			/* of the metadata page with it, 0: none */
 	__u32 exec_id;			/* of the image that published that page */
 	__u32 place[TLD_MAX_KEYS];
 };
@@ -162,25 +163,30 @@ struct task_struct___tld {
 
 enum __tld_verdict { __TLD_CURRENT, __TLD_STALE, __TLD_UNKNOWN };
 
+/* 0 where the page was made by the kernel's user header, which has no stamp. */
+__tld_inline __u64 __tld_stamp(tld_meta_page_t *meta)
+{
+	if (meta->magic != TLD_STAMP_MAGIC)
+		return 0;
+	return meta->stamp[0] | (__u64)meta->stamp[1] << 32;
+}
+
 /*
  * Whether the page was made by the image that the task runs now. The stamp is the
  * address of the image's AT_RANDOM bytes, which the kernel keeps in mm->saved_auxv,
  * an array whose length differs between kernels: hence its offset only.
  */
-__tld_subprogram int __tld_judge_image(struct task_struct *task, tld_meta_page_t *meta)
+__tld_subprogram int __tld_judge_image(struct task_struct *task, __u64 stamp)
 {
 	struct mm_struct___tld *mm = ((struct task_struct___tld *)task)->mm;
 	unsigned long pair[2];
-	__u64 auxv, stamp;
+	__u64 auxv;
 	int i;
 
-	if (!meta)
-		return __TLD_UNKNOWN;
-	if (meta->magic != TLD_STAMP_MAGIC)
-		return __TLD_CURRENT; /* made by the kernel's user header, which has no stamp */
+	if (!stamp)
+		return __TLD_CURRENT;
 	if (!mm)
 		return __TLD_UNKNOWN; /* the task is about to end */
-	stamp = meta->stamp[0] | (__u64)meta->stamp[1] << 32;
 	auxv = (__u64)mm + __builtin_preserve_field_info(mm->saved_auxv, 0 /* byte offset */);
 
 #pragma clang loop unroll(disable)
@@ -195,13 +201,28 @@ __tld_subprogram int __tld_judge_image(struct task_struct *task, tld_meta_page_t
 	return __TLD_UNKNOWN; /* in the middle of an execve() */
 }
 
-/* Another data page than the cache was for: start it again, if the page is current. */
+/*
+ * Another data page than the cache was for, or another image than the one that it was
+ * for: start the cache again, if the page is the current image's.
+ */
 __tld_subprogram int __tld_cache_reset(struct task_struct *task, struct tld_map_value *value,
 				       struct tld_key_cache *cache)
 {
 	__u32 exec_id = ((struct task_struct___tld *)task)->self_exec_id;
-	int i, verdict = __tld_judge_image(task, value->meta);
+	tld_meta_page_t *meta = value->meta;
+	__u64 stamp;
+	int i, verdict;
 
+	if (!meta)
+		return -TLD_ENODATA;
+	stamp = __tld_stamp(meta);
+	/*
+	 * The element, and the page in it, outlive execve(): this is the old image's data,
+	 * unless the page has been stamped anew since.
+	 */
+	if (cache->page == (__u64)value->data && stamp == cache->stamp)
+		return -TLD_ENODATA;
+	verdict = __tld_judge_image(task, stamp);
 	if (verdict == __TLD_UNKNOWN)
 		return -TLD_ENODATA;
 	/* A reader on another processor must not take a place for the new page's. */
@@ -212,6 +233,7 @@ __tld_subprogram int __tld_cache_reset(struct task_struct *task, struct tld_map_
 		cache->place[i] = 0;
 	/* A stale page is remembered as one that an earlier image published. */
 	cache->exec_id = verdict == __TLD_CURRENT ? exec_id : exec_id - 1;
+	cache->stamp = stamp;
 	barrier();
 	cache->page = (__u64)value->data;
 	return verdict == __TLD_CURRENT ? 0 : -TLD_ENODATA;
@@ -253,11 +275,9 @@ __tld_inline int tld_object_init(struct task_struct *task, struct tld_object *tl
 	tld_obj->key_map = cache;
 	if (!cache)
 		return -TLD_ENOMEM;
-	if (cache->page != (__u64)value->data)
+	if (cache->page != (__u64)value->data ||
+	    cache->exec_id != ((struct task_struct___tld *)task)->self_exec_id)
 		return __tld_cache_reset(task, value, cache);
-	/* The element, and the page in it, outlive execve(): these are the old image's data. */
-	if (cache->exec_id != ((struct task_struct___tld *)task)->self_exec_id)
-		return -TLD_ENODATA;
 	return 0;
 }
 

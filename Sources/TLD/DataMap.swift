@@ -12,8 +12,6 @@ struct DataMap {
   var fd = FileDescriptor(number: -1)
   var format = MapFormat.v1
   var valueSize: ByteCount = 0
-  /// Whether the value was seen to have UPTRs.
-  var isConfirmed = false
   /// How many threads are published through it.
   var threads = 0
   /// When it was taken in, as a count of such events: the oldest gives way.
@@ -30,10 +28,9 @@ struct DataMap {
   }
 
   /// Make `block` the element of `task`. `scratch` has `valueSize` zero bytes.
-  mutating func publish<K: Kernel>(_ block: Block, meta: UnsafeMutableRawPointer,
-                                   as task: FileDescriptor, scratch: UnsafeMutableRawPointer,
-                                   _ kernel: K) throws(Errno) {
-    if !isConfirmed { try confirm(task, scratch, kernel) }
+  func publish<K: Kernel>(_ block: Block, meta: UnsafeMutableRawPointer,
+                          as task: FileDescriptor, scratch: UnsafeMutableRawPointer,
+                          _ kernel: K) throws(Errno) {
     let value = MapValue(bytes: scratch)
     value.set(data: block.pageAddress, meta: meta, start: block.start, format: format)
     try update(task, scratch, .replaceOrInsert, kernel)
@@ -55,17 +52,17 @@ struct DataMap {
   /// UPTRs point to before it looks at the flags, so an insertion with an address that
   /// no process has fails with EFAULT exactly where that member is a UPTR. It changes
   /// no element: one that exists makes `insertOnly` fail, one that this made is deleted.
-  /// Throws EINVAL, or EOPNOTSUPP where no map can have UPTRs.
-  private mutating func confirm<K: Kernel>(_ task: FileDescriptor, _ scratch: UnsafeMutableRawPointer,
-                                           _ kernel: K) throws(Errno) {
+  /// Throws EINVAL, or EOPNOTSUPP where no map can have UPTRs. `scratch` as in `publish`.
+  func confirm<K: Kernel>(_ task: FileDescriptor, scratch: UnsafeMutableRawPointer,
+                          _ kernel: K) throws(Errno) {
     let nowhere = UnsafeMutableRawPointer(bitPattern: UInt.max << 16)!  // in every page size
     let value = MapValue(bytes: scratch)
     value.set(data: nowhere, meta: nil, start: 0, format: format)
     if try isRefusedAsUPTR(task, scratch, kernel) {
       value.set(data: nil, meta: nowhere, start: 0, format: format)
-      isConfirmed = try isRefusedAsUPTR(task, scratch, kernel)
+      if try isRefusedAsUPTR(task, scratch, kernel) { return }
     }
-    if !isConfirmed { throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL) }
+    throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL)
   }
 
   private func isRefusedAsUPTR<K: Kernel>(_ task: FileDescriptor, _ value: UnsafeMutableRawPointer,

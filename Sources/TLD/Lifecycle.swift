@@ -49,11 +49,16 @@ struct Lifecycle {
   }
 }
 
-/// The pthread key's destructor. A destructor of another library that runs later and
-/// uses a TLD registers the thread again, and this one runs again.
+/// The pthread key's destructor. Other libraries' destructors may come later and use
+/// TLDs: the thread then finds its block where it was, and only when a whole round has
+/// passed without that is the block taken back.
 private func threadEnds(_: UnsafeMutableRawPointer?) {
   guard let call = Call() else { return }
-  call.runtime.registry.leave(call.thread)
+  if call.thread.isSharing, (try? call.runtime.lifecycle.watchCallingThread()) != nil {
+    call.runtime.registry.withdrawAndClear(call.thread)
+  } else {
+    call.runtime.registry.leave(call.thread)
+  }
   call.end()
 }
 

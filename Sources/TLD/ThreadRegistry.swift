@@ -27,6 +27,9 @@ struct CallingThread {
   var registered: UnsafeMutablePointer<ThreadRecord>? {
     record.pointee?.assumingMemoryBound(to: ThreadRecord.self)
   }
+
+  /// Whether it used a TLD since it was last withdrawn.
+  var isSharing: Bool { shared.pointee.limit != 0 }
 }
 
 struct ThreadRegistry<K: Kernel> {
@@ -69,17 +72,17 @@ struct ThreadRegistry<K: Kernel> {
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
 
+    noticeBareFork(thread)
+    let info = try kernel.info(of: fd)
+    let format = try DataMap.format(info)
     if let record = thread.registered {
-      try checkFit(entry, record)
-      try publish(record, through: try admit(fd))
+      try serve(entry, through: fd, info, format, record)
       activate(thread, record, fd)
       return false
     }
-    let map = try admit(fd)
-    let record = try register(thread)
+    let record = try register(thread, for: format)
     do throws(Errno) {
-      try checkFit(entry, record)
-      try publish(record, through: map)
+      try serve(entry, through: fd, info, format, record)
     } catch {
       retire(record)
       throw error
@@ -89,28 +92,39 @@ struct ThreadRegistry<K: Kernel> {
     return true
   }
 
-  /// The calling thread ends, or wants to be forgotten: withdraw its block everywhere
-  /// and take it back.
-  func leave(_ thread: CallingThread) {
-    guard let record = thread.registered else { return }
-    state.pointee.lock.acquire()
-    defer { state.pointee.lock.release() }
-    deactivate(thread)
-    thread.record.pointee = nil
-    withdraw(record)
-    retire(record)
-    dropIdleMaps()
+  private func serve(_ entry: TLDEntry, through fd: FileDescriptor, _ info: MapInfo, _ format: MapFormat,
+                     _ record: UnsafeMutablePointer<ThreadRecord>) throws(Errno) {
+    let block = record.pointee.block
+    guard entry.end <= block.dataSize else { throw Errno(E2BIG) }
+    guard block.isUniversal || format.hasStartField else { throw Errno(EXDEV) }
+    try publish(record, through: try admit(fd, info, format, record.pointee.task))
   }
 
-  /// Withdraw the calling thread's block everywhere and clear it; the thread keeps it.
+  /// Withdraw the calling thread's block everywhere and clear it; the thread keeps it,
+  /// because its offset in the page, which BPF caches, must stay the same.
   func withdrawAndClear(_ thread: CallingThread) {
     guard let record = thread.registered else { return }
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
+    noticeBareFork(thread)
     deactivate(thread)
     withdraw(record)
     let block = record.pointee.block
     block.data.initializeMemory(as: UInt8.self, repeating: 0, count: block.dataSize)
+    dropIdleMaps()
+  }
+
+  /// The calling thread will not use TLDs any more: withdraw its block everywhere and
+  /// take it back.
+  func leave(_ thread: CallingThread) {
+    guard let record = thread.registered else { return }
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    noticeBareFork(thread)
+    deactivate(thread)
+    thread.record.pointee = nil
+    withdraw(record)
+    retire(record)
     dropIdleMaps()
   }
 
@@ -119,9 +133,19 @@ struct ThreadRegistry<K: Kernel> {
   func lockForFork() { state.pointee.lock.acquire() }
   func unlockAfterFork() { state.pointee.lock.release() }
 
-  /// In the child only the calling thread lives, under a new id, and nothing of it is
-  /// published; its pointers and values stay. What other threads had is free.
   func resetInChild(_ thread: CallingThread) {
+    forgetParent(thread)
+    state.pointee.lock.reset()
+  }
+
+  /// `_Fork` and the like run no handlers: the child finds its thread under another id.
+  private func noticeBareFork(_ thread: CallingThread) {
+    if let record = thread.registered, record.pointee.task != kernel.currentTask { forgetParent(thread) }
+  }
+
+  /// In a child only the calling thread lives, under a new id, and nothing of it is
+  /// published; its pointers and values stay. What other threads had is free.
+  private func forgetParent(_ thread: CallingThread) {
     deactivate(thread)
     for i in 0..<Self.mapLimit { state.pointee.maps[i].threads = 0 }
     var next = state.pointee.first
@@ -130,13 +154,11 @@ struct ThreadRegistry<K: Kernel> {
       record.pointee.published = 0
       if record != thread.registered { retire(record) }
     }
-    if let old = thread.registered {
-      old.pointee = ThreadRecord(task: kernel.currentTask, block: old.pointee.block,
-                                 shared: thread.shared)
-      state.pointee.first = old
+    if let own = thread.registered {
+      own.pointee = ThreadRecord(task: kernel.currentTask, block: own.pointee.block, shared: thread.shared)
+      state.pointee.first = own
     }
     dropIdleMaps()
-    state.pointee.lock.reset()
   }
 
   // MARK: The thread's own state
@@ -160,23 +182,18 @@ struct ThreadRegistry<K: Kernel> {
 
   // MARK: Records
 
-  private func checkFit(_ entry: TLDEntry, _ record: UnsafeMutablePointer<ThreadRecord>) throws(Errno) {
-    guard entry.end <= record.pointee.block.dataSize else { throw Errno(E2BIG) }
-  }
-
-  /// Universal blocks, which every format can describe, while it is not known what
-  /// maps will come or one needs them.
-  private var needsUniversalBlocks: Bool {
-    var known = false
+  /// Whether a new block must be one that every format can describe, because a map needs
+  /// it: one known, or the one of `format`, for which the block is made.
+  private func needsUniversalBlock(for format: MapFormat) -> Bool {
     for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 {
       if !state.pointee.maps[i].format.hasStartField { return true }
-      known = true
     }
-    return !known
+    return !format.hasStartField
   }
 
-  private func register(_ thread: CallingThread) throws(Errno) -> UnsafeMutablePointer<ThreadRecord> {
-    let universal = needsUniversalBlocks
+  private func register(_ thread: CallingThread,
+                        for format: MapFormat) throws(Errno) -> UnsafeMutablePointer<ThreadRecord> {
+    let universal = needsUniversalBlock(for: format)
     let bytes = keys.bytesPerThread
     if state.pointee.free == nil || !arena.hasRoom(for: bytes, universal: universal) { sweep() }
     if state.pointee.free == nil { try mapRecords() }
@@ -239,17 +256,30 @@ struct ThreadRegistry<K: Kernel> {
 
   // MARK: Maps
 
-  /// The place of the map of `fd`, taken in if it is new. Throws EBADF, EINVAL, EMFILE
-  /// and what else the kernel says.
-  private func admit(_ fd: FileDescriptor) throws(Errno) -> Int {
-    let info = try kernel.info(of: fd)
-    let format = try DataMap.format(info)
+  /// The place of the map of `fd`, taken in if it is new; it is confirmed with an
+  /// element of the calling thread first, so that no other map gives way for nothing.
+  private func admit(_ fd: FileDescriptor, _ info: MapInfo, _ format: MapFormat,
+                     _ caller: TaskID) throws(Errno) -> Int {
     for i in 0..<Self.mapLimit where state.pointee.maps[i].id == info.id { return i }
-    let place = try vacantPlace()
-    state.pointee.admissions += 1
-    state.pointee.maps[place] = DataMap(id: info.id, fd: try kernel.duplicate(fd), format: format,
-                                        valueSize: info.valueSize, admitted: state.pointee.admissions)
-    return place
+    let map = DataMap(id: info.id, fd: try kernel.duplicate(fd), format: format,
+                      valueSize: info.valueSize, admitted: state.pointee.admissions + 1)
+    do throws(Errno) {
+      try confirm(map, caller)
+      let place = try vacantPlace()
+      state.pointee.admissions += 1
+      state.pointee.maps[place] = map
+      return place
+    } catch {
+      kernel.close(map.fd)
+      throw error
+    }
+  }
+
+  private func confirm(_ map: DataMap, _ caller: TaskID) throws(Errno) {
+    let scratch = try valueBuffer()
+    let task = try kernel.open(caller)
+    defer { kernel.close(task) }
+    try map.confirm(task, scratch: scratch, kernel)
   }
 
   /// A free place in the table; when it is full, the oldest map's, from which every
@@ -279,13 +309,11 @@ struct ThreadRegistry<K: Kernel> {
 
   private func publish(_ record: UnsafeMutablePointer<ThreadRecord>, through map: Int) throws(Errno) {
     guard record.pointee.published & 1 << map == 0 else { return }
-    let block = record.pointee.block
-    guard block.isUniversal || state.pointee.maps[map].format.hasStartField else { throw Errno(EXDEV) }
     guard let meta = keys.page?.base else { throw Errno(EINVAL) }
     let scratch = try valueBuffer()
     let task = try kernel.open(record.pointee.task)
     defer { kernel.close(task) }
-    try state.pointee.maps[map].publish(block, meta: meta, as: task, scratch: scratch, kernel)
+    try state.pointee.maps[map].publish(record.pointee.block, meta: meta, as: task, scratch: scratch, kernel)
     record.pointee.published |= 1 << map
     state.pointee.maps[map].threads += 1
   }
@@ -311,14 +339,29 @@ struct ThreadRegistry<K: Kernel> {
   /// Remove a thread's element from one map, with the thread's fast path to it.
   private func withdraw(_ record: UnsafeMutablePointer<ThreadRecord>, from map: Int) throws(Errno) {
     guard record.pointee.published & 1 << map != 0 else { return }
-    if kernel.exists(record.pointee.task) {
+    do throws(Errno) {
       let task = try kernel.open(record.pointee.task)
       defer { kernel.close(task) }
       try state.pointee.maps[map].withdraw(task, kernel)
-      if let shared = record.pointee.shared { ctld_reset_map(shared) }
+      if let shared = record.pointee.shared, kernel.exists(record.pointee.task), !isSuperseded(record) {
+        ctld_reset_map(shared)
+      }
+    } catch {
+      if error.code != ESRCH { throw error }  // the thread is gone, and its element with it
     }
     forget(1 << map)
     record.pointee.published &= ~(1 << map)
+  }
+
+  /// Whether a thread that registered later has the same id: then the record's is gone,
+  /// and its state may be anybody's memory. Later records come first.
+  private func isSuperseded(_ record: UnsafeMutablePointer<ThreadRecord>) -> Bool {
+    var next = state.pointee.first
+    while let later = next, later != record {
+      if later.pointee.task == record.pointee.task { return true }
+      next = later.pointee.next
+    }
+    return false
   }
 
   /// A thread is no longer published through these maps.

@@ -52,7 +52,7 @@ void ctld_set_errno(int code);
 const char *ctld_version(void);
 
 size_t ctld_page_size(void);
-uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see WIRE.md */
+uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see docs/wire.md */
 
 int ctld_gettid(void);
 int ctld_thread_exists(int tid); /* in this process: 1 or 0 */
