@@ -9,6 +9,7 @@ own_directory
 swift=$(dirname "$(readlink -f "$(command -v "${SWIFTC:-swiftc}")")")/swift
 [ -x "$swift" ] || swift=swift
 cd "$SRC" || exit 1
+unset CC CXX # SwiftPM would compile CTLD with them, by options of clang
 "$swift" test "$@" >"$tmp/log" 2>&1 </dev/null
 status=$?
 
@@ -28,5 +29,5 @@ if [ $status != 0 ] && [ $failures = 0 ] || [ "${counted:-0}" -ne $points ] || [
 	fail "swift test runs to its end" "exit status $status, $points of ${counted:-no} tests seen
 $(tail -n 30 "$tmp/log")"
 fi
-grep -i 'seed' "$tmp/log" | sed 's/^/# /' | sort -u
+sed -n 's/^seed/# seed/p' "$tmp/log" | sort -u
 finish
