@@ -342,9 +342,10 @@ struct ThreadRegistry<K: Kernel> {
     do throws(Errno) {
       let task = try kernel.open(record.pointee.task)
       defer { kernel.close(task) }
-      try state.pointee.maps[map].withdraw(task, kernel)
-      if let shared = record.pointee.shared, kernel.exists(record.pointee.task), !isSuperseded(record) {
-        ctld_reset_map(shared)
+      // Asked after the id was turned into a descriptor: it is not another process's by now.
+      if kernel.exists(record.pointee.task) {
+        try state.pointee.maps[map].withdraw(task, kernel)
+        if let shared = record.pointee.shared, !isSuperseded(record) { ctld_reset_map(shared) }
       }
     } catch {
       if error.code != ESRCH { throw error }  // the thread is gone, and its element with it
