@@ -24,7 +24,7 @@ while IFS= read -r line; do
 	esac
 done <"$tmp/log"
 
-counted=$(echo "${summary:-}" | sed -n 's/.* run with \([0-9]*\) tests.*/\1/p')
+counted=$(echo "${summary:-}" | sed -n 's/.* run with \([0-9]*\) test.*/\1/p')
 if [ $status != 0 ] && [ $failures = 0 ] || [ "${counted:-0}" -ne $points ] || [ $points = 0 ]; then
 	fail "swift test runs to its end" "exit status $status, $points of ${counted:-no} tests seen
 $(tail -n 30 "$tmp/log")"

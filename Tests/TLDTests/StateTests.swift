@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+
+import CTLD
+import Testing
+
+@testable import TLD
+
+@Test("each room's state fits the memory that the library reserves for it")
+func roomsFit() {
+  #expect(CTLD_STATE_SIZE == 1024)
+  #expect(MemoryLayout<KeyTable.State>.size <= 1024)
+  #expect(MemoryLayout<ThreadRegistry<Linux>.State>.size <= 1024)
+  #expect(MemoryLayout<Lifecycle.State>.size <= 1024)
+  #expect(MemoryLayout<ThreadRegistry<Linux>.State>.alignment <= 64)
+}
