@@ -18,7 +18,8 @@ static int map_fd;
 /* Fail REPEATED times in the same way; nothing may pile up. */
 static void refused(int fd, tld_key_t key, int want, const char *what)
 {
-	int descriptors = open_descriptors(), mapped = 0, wrong = 0, err;
+	int descriptors = open_descriptors(), wrong = 0, err;
+	long mapped = 0;
 	void *data;
 
 	for (int i = 0; i < REPEATED; i++) {
@@ -30,13 +31,13 @@ static void refused(int fd, tld_key_t key, int want, const char *what)
 				diag("  %s gives %p, errno %d (%s)", what, data, err, strerror(err));
 		}
 		if (i == 0)
-			mapped = mappings();
+			mapped = status_kib("VmSize:");
 	}
 	is(wrong, 0, "%s: NULL with %s, as often as one tries", what, strerror(want));
 	is(open_descriptors(), descriptors, "%s: no descriptor stays open", what);
 	/* A sanitizer maps memory of its own now and then. */
 	if (!UNDER_SANITIZER)
-		is(mappings(), mapped, "%s: no mapping is left by a failure", what);
+		is(status_kib("VmSize:"), mapped, "%s: nothing stays mapped", what);
 }
 
 /* After a refusal the thread must work with a data map as if nothing had been. */
@@ -73,6 +74,9 @@ static void closed_descriptors(void)
 	refused(fd, key, EBADF, "a closed descriptor in a thread that has data");
 	refused(INT_MIN, key, EBADF, "descriptor INT_MIN in a thread that has data");
 	refused(-1, key, EBADF, "descriptor -1 in a thread that has data");
+	tld_free();
+	refused(INT_MIN, key, EBADF, "descriptor INT_MIN after tld_free()");
+	refused(-1, key, EBADF, "descriptor -1 after tld_free()");
 }
 
 /* State of a thread without data is zero, and 0 is a descriptor. */

@@ -120,7 +120,8 @@ static void *use_in_thread(void *unused)
 static void no_memory(void)
 {
 	rlim_t before = soft_limit(RLIMIT_AS);
-	int descriptors, mapped;
+	int descriptors;
+	long mapped;
 
 	if (UNDER_SANITIZER) {
 		tap_skip("with RLIMIT_AS used up: ENOMEM", "a sanitizer needs more address space than a limit leaves");
@@ -128,13 +129,13 @@ static void no_memory(void)
 	}
 	make_key();
 	descriptors = open_descriptors();
-	mapped = mappings();
+	mapped = status_kib("VmSize:");
 	set_soft_limit(RLIMIT_AS, 0);
 	try_repeatedly();
 	set_soft_limit(RLIMIT_AS, before);
 	judge(ENOMEM, "with RLIMIT_AS used up");
 	is(open_descriptors(), descriptors, "no descriptor is left open");
-	is(mappings(), mapped, "nothing is left mapped");
+	is(status_kib("VmSize:"), mapped, "nothing is left mapped");
 	ok(!published(map_fd), "the thread is not published");
 	works("with memory");
 }
@@ -363,7 +364,8 @@ static void judge_either(void)
 
 static void refused_by_sandbox(void)
 {
-	int descriptors, mapped;
+	int descriptors;
+	long mapped;
 
 	make_key();
 	refuse(current->number, current->command, current->with);
@@ -373,12 +375,12 @@ static void refused_by_sandbox(void)
 	else
 		judge_either();
 	descriptors = open_descriptors();
-	mapped = mappings();
+	mapped = status_kib("VmSize:");
 	try_repeatedly();
 	is(open_descriptors(), descriptors, "%s no descriptor piles up", current->what);
 	/* A sanitizer maps memory of its own now and then. */
 	if (!UNDER_SANITIZER)
-		is(mappings(), mapped, "%s no mapping piles up", current->what);
+		is(status_kib("VmSize:"), mapped, "%s no mapping piles up", current->what);
 }
 
 /* Seen from outside of the sandbox, over a pipe each way. */
