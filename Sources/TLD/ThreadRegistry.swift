@@ -34,8 +34,6 @@ struct CallingThread {
 
 struct ThreadRegistry<K: Kernel> {
   static var mapLimit: Int { 8 }
-  /// The kernel's limit for a task storage value is below this.
-  private static var largestValue: ByteCount { 1 << 16 }
   private static var recordBytesPerChunk: ByteCount { 1 << 16 }
 
   /// All zero at first, but for what `DataMap()` says of a place not taken.
@@ -319,7 +317,7 @@ struct ThreadRegistry<K: Kernel> {
   }
 
   private func valueBuffer() throws(Errno) -> UnsafeMutableRawPointer {
-    if state.pointee.scratch == nil { state.pointee.scratch = ctld_map(Self.largestValue) }
+    if state.pointee.scratch == nil { state.pointee.scratch = ctld_map(MapFormat.largestValue) }
     guard let scratch = state.pointee.scratch else { throw Errno(ENOMEM) }
     return scratch
   }

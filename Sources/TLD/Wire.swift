@@ -36,11 +36,15 @@ enum Wire {
 enum MapFormat {
   case v1, v2, native
 
+  /// No task storage value is larger as of Linux 7.3. More would have the kernel read
+  /// beyond what was put together for it.
+  static let largestValue: ByteCount = 1 << 16
+
   init?(valueSize: ByteCount) {
     switch valueSize {
     case 16: self = .v1
     case 24: self = .v2
-    case 25...: self = .native
+    case 25...Self.largestValue: self = .native
     default: return nil
     }
   }

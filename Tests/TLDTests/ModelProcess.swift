@@ -39,12 +39,12 @@ final class ModelProcess: @unchecked Sendable {
     return thread
   }
 
-  // MARK: What the registry holds
+  // MARK: What the registry holds: lists are read up to a bound, should they have no end
 
   var records: [ThreadRecord] {
     var records: [ThreadRecord] = []
     var next = registry.state.pointee.first
-    while let record = next {
+    while let record = next, records.count < 10_000 {
       records.append(record.pointee)
       next = record.pointee.next
     }
@@ -55,13 +55,13 @@ final class ModelProcess: @unchecked Sendable {
     (0..<8).map { registry.state.pointee.maps[$0] }.filter { $0.id != 0 }
   }
 
-  /// Data pages that exist, and how many of them hold nothing.
+  /// Data pages that exist, and how many of them hold something.
   var pages: Int { registry.state.pointee.arena.pages }
 
   var usedPages: Int {
     var free = 0
     var next = registry.state.pointee.arena.free
-    while let page = next {
+    while let page = next, free <= pages {
       free += 1
       next = page.pointee.next
     }
