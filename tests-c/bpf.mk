@@ -10,7 +10,8 @@ BPF_TEST_CLANGS = $(BPF_CLANG) clang-14 clang-16 clang-19
 $(T)/bpf_header_variants/variants: tests-c/bpf_header.sh tests-c/bpf_header.bpf.c \
 		tests-c/bpf_header.h tests-c/bpf_kernel.h bpf/task_local_data.bpf.h \
 		| $(BUILD)/.swift $(BUILD)/.packages-test
-	sh tests-c/bpf_header.sh $(@D) "$(BPF_CFLAGS)" $(BPF_TEST_CLANGS)
+	$(call say,BPF)
+	$(Q)sh tests-c/bpf_header.sh $(@D) "$(BPF_CFLAGS)" $(BPF_TEST_CLANGS)
 
 $(T)/bpf_header: $(T)/bpf_header_variants/variants
 

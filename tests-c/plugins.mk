@@ -14,5 +14,6 @@ PLUGINS = $(patsubst %,$(T)/plugins/%.so,alpha beta alpha_again alpha_larger lat
 
 $(PLUGINS): $(T)/plugins/%.so: tests-c/plugins/plugin.c include/tld.h $(BUILD)/libtld.so
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -g -O2 -Wall -Wextra -Werror -fPIC -shared $(PLUGIN_$*) -Iinclude $< -o $@ \
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -g -O2 -Wall -Wextra -Werror -fPIC -shared $(PLUGIN_$*) -Iinclude $< -o $@ \
 		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld
