@@ -46,10 +46,8 @@ options="-O0
 -O1
 -O2
 -O3
--O0 -flto
 -O2 -flto
--O1 -fno-plt
--O3 -fno-plt"
+-O1 -fno-plt"
 
 # The compiler's own spelling of a standard that was young when it came.
 spelling()

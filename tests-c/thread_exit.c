@@ -241,6 +241,34 @@ static void cancelled_in_freeing(void)
 	ok(take(map_fd) != NULL && published(map_fd), "other threads can go on");
 }
 
+/* Threads that take whatever memory is free, and keep it for a while. */
+static pthread_barrier_t all_have_taken, let_go;
+
+static void *take_and_keep(void *fd)
+{
+	take((intptr_t)fd);
+	pthread_barrier_wait(&all_have_taken);
+	pthread_barrier_wait(&let_go);
+	return NULL;
+}
+
+static void start_takers(pthread_t *threads, int fd)
+{
+	pthread_barrier_init(&all_have_taken, NULL, AT_ONCE + 1);
+	pthread_barrier_init(&let_go, NULL, AT_ONCE + 1);
+	for (int i = 0; i < AT_ONCE; i++)
+		if (pthread_create(&threads[i], NULL, take_and_keep, (void *)(intptr_t)fd))
+			tap_bail("a thread can be started");
+	pthread_barrier_wait(&all_have_taken);
+}
+
+static void end_takers(pthread_t *threads)
+{
+	pthread_barrier_wait(&let_go);
+	for (int i = 0; i < AT_ONCE; i++)
+		pthread_join(threads[i], NULL);
+}
+
 /*
  * A pthread key made after libtld's has its destructors called after libtld's: it
  * finds the thread withdrawn, uses it again, and is called again in the next
@@ -285,6 +313,54 @@ static void later_destructor(void)
 	is(without_data, 0, "each time it gets data");
 	is(not_zero, 0, "which is zero");
 	is(not_published_again, 0, "and is published again");
+}
+
+/*
+ * BPF caches where a task's data start, so a thread that comes back must find them
+ * at the same offset, whatever blocks others have taken since.
+ */
+static unsigned int moved;
+
+static unsigned int start_in_element(void)
+{
+	uint16_t value[V2_SIZE / 2] = { 0 };
+
+	if (element_read(map_fd, gettid(), value))
+		tap_bail("a thread that has data has an element");
+	return value[8];
+}
+
+static void come_back(void *start)
+{
+	pthread_t takers[AT_ONCE];
+
+	start_takers(takers, map_fd);
+	take(map_fd);
+	moved += start_in_element() != (uintptr_t)start;
+	end_takers(takers);
+}
+
+static void *use_and_come_back(void *unused)
+{
+	take(map_fd);
+	pthread_setspecific(later_key, (void *)(uintptr_t)start_in_element());
+	return unused;
+}
+
+static void start_stays(void)
+{
+	pthread_t thread;
+
+	make_key();
+	if (pthread_key_create(&later_key, come_back))
+		tap_bail("a pthread key can be made");
+	for (int i = 0; i < 20; i++) {
+		if (pthread_create(&thread, NULL, use_and_come_back, NULL))
+			tap_bail("a thread can be started");
+		pthread_join(thread, NULL);
+	}
+	is(moved, 0, "a thread that uses TLD again in a later destructor has its data at the same offset");
+	is(without_data + not_zero, 0, "which are zero");
 }
 
 static void *use_until_the_end(void *fd)
@@ -338,6 +414,72 @@ static void earlier_destructor(void)
 }
 
 /*
+ * The physical page behind an address, as the kernel counts them; 0 if it does not
+ * tell, which it does to root.
+ */
+static uint64_t frame_of(const void *address)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)address / getpagesize() * 8) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry & ((UINT64_C(1) << 55) - 1);
+}
+
+struct place {
+	uint64_t *address, frame;
+};
+
+static void *note_place(void *arg)
+{
+	struct place *place = arg;
+
+	place->address = take(map_fd);
+	place->frame = frame_of(place->address);
+	return NULL;
+}
+
+/*
+ * A BPF program that runs may hold the old page for a while after the thread has
+ * ended. The kernel cannot give it out meanwhile, so a frame that comes again at
+ * once was never let go.
+ */
+static void page_is_replaced(const char *format)
+{
+	struct place before = { 0 }, now;
+	int reused = 0, same_frame = 0;
+	pthread_t thread;
+
+	make_large_key();
+	for (int i = 0; i < 200; i++, before = now) {
+		if (pthread_create(&thread, NULL, note_place, &now))
+			tap_bail("a thread can be started");
+		pthread_join(thread, NULL);
+		if (!now.frame) {
+			tap_skip("a page is replaced before it is given to another thread", "kernel: pagemap tells no frames");
+			return;
+		}
+		reused += now.address == before.address;
+		same_frame += now.frame == before.frame;
+	}
+	is(same_frame, 0, "%s: of %d pages given to the next thread each was replaced before", format, reused);
+	is(without_data + not_zero, 0, "%s: all are zero", format);
+}
+
+static void page_is_replaced_v1(void)
+{
+	map_fd = data_map(V1_SIZE);
+	page_is_replaced("first format");
+}
+
+static void page_is_replaced_v2(void)
+{
+	page_is_replaced("second format");
+}
+
+/*
  * BPF programs that run may go on using a block after its withdrawal, so as long as
  * another thread keeps the page from being replaced, its bytes are used once.
  */
@@ -370,34 +512,6 @@ static void bytes_are_used_once(void)
 	}
 	is(without_data + not_zero, 0, "%d threads that follow each other have zeroed data", ONE_BY_ONE);
 	is(again, 0, "none of the %d in a living thread's page has a predecessor's bytes", beside);
-}
-
-/* Threads that take whatever memory is free, and keep it for a while. */
-static pthread_barrier_t all_have_taken, let_go;
-
-static void *take_and_keep(void *fd)
-{
-	take((intptr_t)fd);
-	pthread_barrier_wait(&all_have_taken);
-	pthread_barrier_wait(&let_go);
-	return NULL;
-}
-
-static void start_takers(pthread_t *threads, int fd)
-{
-	pthread_barrier_init(&all_have_taken, NULL, AT_ONCE + 1);
-	pthread_barrier_init(&let_go, NULL, AT_ONCE + 1);
-	for (int i = 0; i < AT_ONCE; i++)
-		if (pthread_create(&threads[i], NULL, take_and_keep, (void *)(intptr_t)fd))
-			tap_bail("a thread can be started");
-	pthread_barrier_wait(&all_have_taken);
-}
-
-static void end_takers(pthread_t *threads)
-{
-	pthread_barrier_wait(&let_go);
-	for (int i = 0; i < AT_ONCE; i++)
-		pthread_join(threads[i], NULL);
 }
 
 static void freeing(__u32 value_size)
@@ -537,8 +651,11 @@ int main(int argc, char **argv)
 	in_child(cancelled_in_use);
 	in_child(cancelled_in_freeing);
 	in_child(later_destructor);
+	in_child(start_stays);
 	in_child(destructor_in_every_round);
 	in_child(earlier_destructor);
+	in_child(page_is_replaced_v1);
+	in_child(page_is_replaced_v2);
 	in_child(bytes_are_used_once);
 	in_child(freeing_v1);
 	in_child(freeing_v2);
