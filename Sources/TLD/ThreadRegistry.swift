@@ -38,8 +38,10 @@ struct ThreadRegistry<K: Kernel> {
 
   /// All zero at first, but for what `DataMap()` says of a place not taken.
   struct State: ~Copyable {
-    let lock = Lock()
     var arena = BlockArena.State()
+    /// Not first: the thread sanitizer takes a change of any member for one of the word at
+    /// the beginning.
+    let lock = Lock()
     var maps = InlineArray<8, DataMap>(repeating: DataMap())
     var admissions: UInt64 = 0
     /// Every record in use.
