@@ -9,9 +9,14 @@
  *
  *	TLD_DEFINE_KEY(request_key, "request", sizeof(uint32_t));
  *	...
- *	uint32_t *request = tld_get_data(map_fd, request_key);
+ *	tld_follow("/sys/fs/bpf/sched/hints");	// once: where a scheduler pins its map
+ *	...
+ *	uint32_t *request = tld_get(request_key);
  *	if (request)
  *		*request = 7;
+ *
+ * A program that has a descriptor of the map passes that to tld_attach() once, or
+ * to tld_get_data() each time.
  *
  * All sizes are in bytes. Every function may be called from every thread at
  * the same time as any other. In a signal handler, see each function's
@@ -31,6 +36,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define TLD_VERSION_MAJOR 1
 #define TLD_VERSION_MINOR 0
@@ -149,13 +155,207 @@ int tld_key_err_or_zero(tld_key_t key);
 void *tld_get_data(int map_fd, tld_key_t key);
 
 /**
+ * tld_get() - the calling thread's copy of a TLD, whatever maps there are
+ *
+ * @key: from TLD_DEFINE_KEY(), tld_create_key() or tld_find_key()
+ *
+ * Needs no map and no kernel support: what is stored becomes readable by BPF when a
+ * map is attached (tld_attach(), tld_follow()). The thread's first call makes its
+ * data readable through every map that is attached. A map in which that fails
+ * does not keep the program from storing: the following calls try again, and
+ * tld_publish() says why.
+ *
+ * Return: a pointer as tld_get_data() gives it; NULL with errno
+ *	EINVAL		@key is no key of this process
+ *	E2BIG		this thread's memory, laid out before the TLD was created,
+ *			cannot hold it
+ *	ENOMEM		no memory
+ *	EMFILE, ENFILE	no descriptor, in a thread's first call, while there are references
+ *			to threads that have not called yet (tld_ref_thread())
+ *	EAGAIN		called from a signal handler that interrupted libtld, or in a
+ *			child of vfork() that has not executed a program yet
+ *
+ * Threads: MT-safe. Signals: async-signal-safe in a thread that has called it
+ * before, while every attached map served it, with a key at or behind this one;
+ * else as EAGAIN says. errno is changed on failure only.
+ */
+void *tld_get(tld_key_t key);
+
+/**
+ * tld_publish() - make the calling thread's data readable by BPF now
+ *
+ * In every attached map, and in those that the thread passed to tld_get_data().
+ * The next tld_get() would do the same; this is for a thread that keeps its
+ * pointers instead: after fork(), in the child, and before the first tld_get() if
+ * the thread wants to know what fails.
+ *
+ * Return: 0, also where there is no map; -EINVAL if no TLD exists; else the first
+ * error that a map gave, a negative errno as tld_get_data() has them. Every map
+ * is tried.
+ *
+ * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is
+ * left alone.
+ */
+int tld_publish(void);
+
+/**
+ * tld_attach() - make every thread's data readable through a map
+ *
+ * @map_fd: a task local data map, as in tld_get_data(). It may be closed
+ * afterwards: libtld keeps a close-on-exec duplicate.
+ *
+ * Every thread of the process that has data, now; every other from its first use of
+ * a TLD on; a child of fork() from its next call on. Attaching the same map again
+ * changes nothing but tries again what failed. At most 8 maps are served at a time;
+ * one that is known from tld_get_data() only gives way.
+ *
+ * Return: 0, or a negative errno. The map is attached nevertheless, and some
+ * thread is not readable through it, after
+ *	-EXDEV		the map has the format of Linux 6.18 to 7.0, which cannot
+ *			describe that thread's memory; threads that start later work
+ *	-EAGAIN, -ENOMEM, -EMFILE, -ENFILE  try again
+ * If nothing could be confirmed about the map, these and the following mean that
+ * it is not attached:
+ *	-EBADF		@map_fd is not open
+ *	-EINVAL		it is no task local data map
+ *	-EOPNOTSUPP	the kernel has no UPTR (Linux before 6.13)
+ *	-EPERM, -ENOSYS	the kernel, or a sandbox, refuses bpf(2) or pidfd_open(2), or
+ *			@map_fd may not be written
+ *	-ENOSPC		8 maps are attached
+ *
+ * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is
+ * left alone.
+ */
+int tld_attach(int map_fd);
+
+/**
+ * tld_detach() - withdraw every thread from a map
+ *
+ * @map_fd: any descriptor of the map
+ *
+ * Also for a map that is known from tld_get_data() only; a further tld_get_data()
+ * with it publishes that thread again. Data and pointers stay as they are. When it
+ * returns 0, no later look-up by a BPF program finds a thread of this process.
+ *
+ * Return: 0; -EBADF; -EINVAL if it is no map; -ENOENT if the map is not known;
+ * another negative errno if some thread could not be withdrawn (try again).
+ *
+ * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is
+ * left alone.
+ */
+int tld_detach(int map_fd);
+
+/**
+ * tld_detach_id() - the same by the map's id, for who has no descriptor left
+ */
+int tld_detach_id(uint32_t map_id);
+
+/**
+ * tld_follow() - attach whatever map is pinned at a path, from now on
+ *
+ * @pin_path: an absolute path in a BPF file system, of less than 4096 bytes
+ *
+ * If a map is pinned there, it is attached before the call returns. When the pin
+ * goes, the map is detached; when another map is pinned there, that one is attached.
+ * A thread of libtld's own, "tld-follow", watches: by inotify where the file
+ * system allows it, else, and while there is nothing to attach, by looking once a
+ * second. The pin must belong to root or to the caller and must not be writable by
+ * others: who can replace it reads this program's data, and who can write the
+ * map can forge them (see docs/trust.md).
+ *
+ * Paths are counted: each tld_follow() is undone by one tld_unfollow(). At most 8
+ * different paths. A forked child keeps the maps that were attached, but watches
+ * nothing until it calls tld_follow() itself.
+ *
+ * Return: 0: the path is followed, see tld_follow_status() for what is there;
+ *	-EINVAL		@pin_path is NULL or not absolute
+ *	-ENAMETOOLONG	it has 4096 bytes or more
+ *	-ENOSPC		8 paths are followed
+ *	-ENOMEM, -EAGAIN no memory, or no thread could be started
+ *
+ * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is
+ * left alone.
+ */
+int tld_follow(const char *pin_path);
+
+/**
+ * tld_unfollow() - undo one tld_follow(); the last one detaches the map
+ *
+ * Return: 0, -EINVAL as tld_follow(), or -ENOENT if the path is not followed.
+ * Threads and signals as tld_follow().
+ */
+int tld_unfollow(const char *pin_path);
+
+/**
+ * tld_follow_status() - whether a followed path's map is attached, or why not
+ *
+ * Return: 0: a map is attached, and every thread readable through it; or, as of the
+ * last look, which was at most a second ago if there is nothing to attach,
+ *	-ENOENT		nothing is pinned there, or its directory does not exist; also
+ *			if the path is not followed
+ *	-EACCES		the directory may not be searched, or the pin not be opened
+ *	-EPERM		it does not lie in a BPF file system, belongs to somebody else than
+ *			root and the caller, or others may write it; or bpf(2) is refused
+ *	-EINVAL		what is pinned there is no task local data map
+ *	-ECANCELED	the map that is pinned there was detached by tld_detach()
+ *	-ECHILD		followed by the parent process: call tld_follow() again
+ *	another one	as tld_attach() gives it
+ *
+ * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is
+ * left alone.
+ */
+int tld_follow_status(const char *pin_path);
+
+/**
+ * tld_ref_thread() - a reference to another thread's data
+ *
+ * @tid: a thread of this process, as gettid() says
+ *
+ * For a dispatcher that sets what its workers' TLDs say. A thread that has no data
+ * yet gets some, readable through the attached maps at once, and finds them when
+ * it uses TLDs. The reference keeps the memory, not the thread: after the thread has
+ * ended, pointers stay valid, to zeros at first, and BPF sees nothing of them, until
+ * tld_unref_thread().
+ *
+ * Return: the reference, or NULL with errno
+ *	EINVAL		@tid is not positive, or no TLD exists yet
+ *	ESRCH		no thread of this process has that id
+ *	ENOMEM, EMFILE, ENFILE, EPERM, ENOSYS, EOPNOTSUPP  memory or pidfd_open(2) is
+ *			not to be had
+ *	EAGAIN		called from a signal handler that interrupted libtld
+ *
+ * Threads: MT-safe. Signals: EAGAIN in a handler that interrupted libtld. errno is
+ * changed on failure only.
+ */
+struct tld_thread_ref *tld_ref_thread(pid_t tid);
+
+/**
+ * tld_ref_get() - the referred thread's copy of a TLD
+ *
+ * Return: a pointer that is valid until tld_unref_thread(); NULL with errno
+ *	EINVAL		@ref is NULL, or @key no key of this process
+ *	E2BIG		the thread's memory cannot hold it
+ *
+ * Threads: MT-safe. Signals: async-signal-safe. errno is changed on failure only.
+ */
+void *tld_ref_get(const struct tld_thread_ref *ref, tld_key_t key);
+
+/**
+ * tld_unref_thread() - give a reference back; NULL is ignored
+ *
+ * Threads: MT-safe. Signals: must not be called in a handler. errno is left alone.
+ */
+void tld_unref_thread(struct tld_thread_ref *ref);
+
+/**
  * tld_free() - stop sharing the calling thread's data
  *
  * Withdraws the thread from every map and clears its data; pointers from
  * tld_get_data() must not be used any more. When it returns, no later look-up
  * by a BPF program finds the thread; where the kernel refuses that, for want of a
- * descriptor say, BPF finds zeros. A further tld_get_data() shares it again.
- * There is no need to call it at thread exit: libtld does so.
+ * descriptor say, BPF finds zeros. A further tld_get() or tld_get_data() shares it
+ * again, tld_attach() does not. There is no need to call it at thread exit: libtld
+ * does so.
  *
  * Threads: MT-safe, concerns the calling thread only. Signals: does nothing in a
  * handler that interrupted libtld. errno is left alone.
@@ -186,15 +386,17 @@ const char *tld_version(void);
 tld_key_t tld_create_key_opt(const char *name, size_t size, size_t dyn_data_size,
 			     unsigned int flags);
 
-/* What tld_get_data() calls when its inline comparison does not suffice. */
+/* What tld_get_data() and tld_get() call when their inline comparison does not suffice. */
 void *tld_get_data_slow(int map_fd, tld_key_t key);
+void *tld_get_slow(tld_key_t key);
 
 /*
  * State of one thread. A key below limit is the start of a TLD that lies wholly
  * within the thread's memory, because keys are prefix sums of sizes and limit is
  * the end of one. An error key is negative, so as unsigned never below. limit is
- * 0 while the thread is published nowhere; map_fd is INT_MIN while tld_get_data()
- * has no map for it. Another thread may change map_fd; all else is the thread's own.
+ * 0 until the thread is published wherever it should be; map_fd is INT_MIN while
+ * tld_get_data() has no map for it. Another thread may change map_fd; all else is
+ * the thread's own.
  */
 struct tld_thread {
 	char *base;
@@ -236,6 +438,15 @@ TLD_INLINE void *tld_inline_get_data(int map_fd, tld_key_t key)
 	return tld_get_data_slow(map_fd, key);
 }
 
+TLD_INLINE void *tld_inline_get(tld_key_t key)
+{
+	uint16_t off = (uint16_t)key.off;
+
+	if (__builtin_expect(off < __atomic_load_n(&tld_self.limit, __ATOMIC_RELAXED), 1))
+		return __atomic_load_n(&tld_self.base, __ATOMIC_RELAXED) + off;
+	return tld_get_slow(key);
+}
+
 TLD_INLINE bool tld_inline_key_is_err(tld_key_t key)
 {
 	return key.off < 0;
@@ -247,6 +458,7 @@ TLD_INLINE int tld_inline_key_err_or_zero(tld_key_t key)
 }
 
 #define tld_get_data(...) tld_inline_get_data(__VA_ARGS__)
+#define tld_get(...) tld_inline_get(__VA_ARGS__)
 #define tld_key_is_err(...) tld_inline_key_is_err(__VA_ARGS__)
 #define tld_key_err_or_zero(...) tld_inline_key_err_or_zero(__VA_ARGS__)
 #define tld_create_key(name, size) tld_create_key_opt((name), (size), TLD_DYN_DATA_SIZE, 0)

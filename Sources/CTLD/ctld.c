@@ -7,13 +7,20 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -23,6 +30,9 @@
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
+#endif
+#ifndef BPF_FS_MAGIC
+#define BPF_FS_MAGIC 0xcafe4a11
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
@@ -123,6 +133,16 @@ static long quiet_syscall(long number, long a, long b, long c, long d)
 	return result;
 }
 
+int ctld_equal(const char *a, const char *b)
+{
+	return !strcmp(a, b);
+}
+
+int ctld_getpid(void)
+{
+	return getpid();
+}
+
 int ctld_gettid(void)
 {
 	return quiet_syscall(SYS_gettid, 0, 0, 0, 0);
@@ -136,6 +156,25 @@ int ctld_thread_exists(int tid)
 int ctld_pidfd_open_thread(int tid)
 {
 	return quiet_syscall(SYS_pidfd_open, tid, PIDFD_THREAD, 0, 0);
+}
+
+/* fstat(2), which is no system call by that name everywhere; errno stays as it was. */
+static int quiet_fstat(int fd, struct stat *st)
+{
+	int saved = errno;
+	int err = fstat(fd, st) ? -errno : 0;
+
+	errno = saved;
+	return err;
+}
+
+int ctld_inode(int fd, uint64_t *inode)
+{
+	struct stat st;
+	int err = quiet_fstat(fd, &st);
+
+	*inode = err ? 0 : st.st_ino;
+	return err;
 }
 
 int ctld_close(int fd)
@@ -166,6 +205,17 @@ void *ctld_map(size_t bytes)
 		madvise(memory, bytes, MADV_NOHUGEPAGE);
 	errno = saved;
 	return memory;
+}
+
+void *ctld_map_wiped_on_fork(void)
+{
+	void *page = ctld_map(ctld_page_size());
+
+	if (page && quiet_syscall(SYS_madvise, (long)page, ctld_page_size(), MADV_WIPEONFORK, 0)) {
+		ctld_unmap(page, ctld_page_size());
+		page = NULL;
+	}
+	return page;
 }
 
 void ctld_unmap(void *address, size_t bytes)
@@ -237,6 +287,133 @@ int ctld_bpf_map_update(int map, int pidfd, const void *value, uint64_t flags)
 int ctld_bpf_map_delete(int map, int pidfd)
 {
 	return bpf_element(BPF_MAP_DELETE_ELEM, map, pidfd, NULL, 0);
+}
+
+int ctld_open_pin(const char *path, struct ctld_pin *pin)
+{
+	int fd = quiet_syscall(SYS_openat, AT_FDCWD, (long)path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	struct statfs fs;
+	struct stat st;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = quiet_fstat(fd, &st);
+	if (!err)
+		err = quiet_syscall(SYS_fstatfs, fd, (long)&fs, 0, 0);
+	if (err) {
+		ctld_close(fd);
+		return err;
+	}
+	pin->is_bpffs = (uint32_t)fs.f_type == BPF_FS_MAGIC;
+	pin->is_file = S_ISREG(st.st_mode);
+	pin->is_link = S_ISLNK(st.st_mode);
+	pin->is_trusted_owner = st.st_uid == 0 || st.st_uid == geteuid();
+	pin->others_may_write = (st.st_mode & S_IWOTH) != 0;
+	return fd;
+}
+
+int ctld_bpf_obj_get(int pin)
+{
+	char path[32];
+	union bpf_attr attr;
+
+	/* The very file that was opened, whatever its name leads to by now. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", pin);
+	memset(&attr, 0, sizeof(attr));
+	attr.pathname = (uintptr_t)path;
+	attr.file_flags = BPF_F_WRONLY;
+	return bpf(BPF_OBJ_GET, &attr);
+}
+
+int ctld_inotify_open(void)
+{
+	return quiet_syscall(SYS_inotify_init1, IN_NONBLOCK | IN_CLOEXEC, 0, 0, 0);
+}
+
+int ctld_inotify_add(int inotify, const char *directory)
+{
+	return quiet_syscall(SYS_inotify_add_watch, inotify, (long)directory,
+			     IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB |
+			     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR, 0);
+}
+
+void ctld_inotify_remove(int inotify, int watch)
+{
+	quiet_syscall(SYS_inotify_rm_watch, inotify, watch, 0, 0);
+}
+
+int ctld_wake_open(void)
+{
+	return quiet_syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC, 0, 0);
+}
+
+void ctld_wake(int wake)
+{
+	uint64_t one = 1;
+
+	quiet_syscall(SYS_write, wake, (long)&one, sizeof(one), 0);
+}
+
+void ctld_wait_events(int inotify, int wake, int ms)
+{
+	struct pollfd fds[] = { { inotify, POLLIN, 0 }, { wake, POLLIN, 0 } };
+	struct timespec timeout = { ms / 1000, ms % 1000 * 1000000L };
+	char events[2048];
+
+	quiet_syscall(SYS_ppoll, (long)fds, 2, (long)&timeout, 0);
+	for (int i = 0; i < 2; i++)
+		while (fds[i].fd >= 0 &&
+		       quiet_syscall(SYS_read, fds[i].fd, (long)events, sizeof(events), 0) > 0)
+			;
+}
+
+static int start_thread(void *(*body)(void *), void *arg, size_t stack)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return -err;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (stack)
+		pthread_attr_setstacksize(&attr, stack);
+	err = pthread_create(&thread, &attr, body, arg);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+int ctld_start_thread(void *(*body)(void *), void *arg)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = start_thread(body, arg, 64 << 10);
+	if (err == -EINVAL) /* the program's thread-local variables do not fit */
+		err = start_thread(body, arg, 0);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+
+void ctld_name_watcher(void)
+{
+	quiet_syscall(SYS_prctl, PR_SET_NAME, (long)"tld-follow", 0, 0);
+}
+
+static void (*exit_handler)(void);
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (exit_handler)
+		exit_handler();
+}
+
+void ctld_at_exit(void (*handler)(void))
+{
+	exit_handler = handler;
 }
 
 int ctld_kernel_predates_uptr(void)

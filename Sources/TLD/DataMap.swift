@@ -5,6 +5,17 @@
 
 import CTLD
 
+/// Who wants every thread to be published in a map.
+struct Keepers: Equatable {
+  var bits: UInt16
+
+  static let none = Keepers(bits: 0)
+  /// `tld_attach`.
+  static let caller = Keepers(bits: 1)
+  /// The `slot`th followed path.
+  static func follower(_ slot: Int) -> Keepers { Keepers(bits: 2 << slot) }
+}
+
 struct DataMap {
   /// The map's id; 0, which the kernel gives to none: this place is not taken.
   var id: UInt32 = 0
@@ -12,8 +23,10 @@ struct DataMap {
   var fd = FileDescriptor(number: -1)
   var format = MapFormat.v1
   var valueSize: ByteCount = 0
-  /// How many threads are published through it.
+  /// How many threads are published through it, or passed it to `tld_get_data`.
   var threads = 0
+  /// Who attached it; nobody: it is known from `tld_get_data` only.
+  var keepers = Keepers.none
   /// When it was taken in, as a count of such events: the oldest gives way.
   var admitted: UInt64 = 0
 

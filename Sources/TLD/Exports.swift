@@ -10,6 +10,7 @@ import Synchronization
 struct Runtime {
   let keys: KeyTable
   let registry: ThreadRegistry<Linux>
+  let followers: Followers<Linux>
   let lifecycle: Lifecycle
 
   static var shared: Runtime {
@@ -17,9 +18,11 @@ struct Runtime {
       state: room(CTLD_KEY_TABLE),
       announced: ctld_meta_p_address().assumingMemoryBound(to: Atomic<UnsafeMutableRawPointer?>.self),
       pageSize: ByteCount(ctld_page_size()))
+    let registry = ThreadRegistry(state: room(CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux())
     return Runtime(
       keys: keys,
-      registry: ThreadRegistry(state: room(CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux()),
+      registry: registry,
+      followers: Followers(state: room(CTLD_FOLLOWERS), registry: registry),
       lifecycle: Lifecycle(state: room(CTLD_LIFECYCLE)))
   }
 
@@ -35,36 +38,96 @@ extension CallingThread {
 }
 
 /// One call into the library that takes locks: not from a signal handler that
-/// interrupted another one in the same thread, not cancelled midway, and errno as it
-/// was unless it fails.
+/// interrupted another one in the same thread, not in memory that is another process's,
+/// not cancelled midway, and errno as it was unless it fails.
 struct Call: ~Copyable {
   private static let busy: UInt16 = 1
+  private static let forking: UInt16 = 2
 
   let thread: CallingThread
   let runtime: Runtime
   private let errno: Int32
   private let cancellation: Int32
 
-  static func isUnderWay(_ thread: UnsafeMutablePointer<tld_thread>) -> Bool {
-    thread.pointee.flags & busy != 0
-  }
-
   init?() {
-    thread = .current
-    guard !Self.isUnderWay(thread.shared) else { return nil }
-    runtime = .shared
-    errno = ctld_errno()
-    cancellation = ctld_defer_cancellation()
-    thread.shared.pointee.flags |= Self.busy
+    let thread = CallingThread.current
+    let runtime = Runtime.shared
+    guard thread.shared.pointee.flags == 0 else { return nil }
+    let errno = ctld_errno()
+    let cancellation = ctld_defer_cancellation()
+    thread.shared.pointee.flags = Self.busy
     ctld_signal_fence()
+    switch runtime.lifecycle.ancestry {
+    case .own: break
+    case .copied: runtime.resetInUnpreparedChild()
+    case .lent:
+      Self.leave(thread, errno, cancellation)
+      return nil
+    }
+    self.thread = thread
+    self.runtime = runtime
+    self.errno = errno
+    self.cancellation = cancellation
   }
 
-  consuming func end(failing error: Errno? = nil) {
+  /// Gives the error to report: a call that a fork cut off in the child can be made again.
+  @discardableResult
+  consuming func end(_ error: Errno? = nil, reportingByErrno: Bool = false) -> Errno? {
+    var error = error
+    if runtime.lifecycle.isCopy {
+      runtime.resetInUnpreparedChild()
+      if error != nil { error = Errno(EAGAIN) }
+    }
+    Self.leave(thread, reportingByErrno ? error?.code ?? errno : errno, cancellation)
+    return error
+  }
+
+  private static func leave(_ thread: CallingThread, _ errno: Int32, _ cancellation: Int32) {
     ctld_signal_fence()
-    thread.shared.pointee.flags &= ~Self.busy
-    ctld_set_errno(error?.code ?? errno)
+    thread.shared.pointee.flags = 0
+    ctld_set_errno(errno)
     ctld_restore_cancellation(cancellation)
   }
+
+  /// Between fork's handlers nothing of the library may be called by signal handlers. False
+  /// in a thread that is inside the library, and for the handlers of such a fork.
+  static func beginFork() -> Bool {
+    let thread = ctld_self()!
+    if thread.pointee.flags != 0 { return false }
+    thread.pointee.flags = forking
+    return true
+  }
+
+  static func endFork() -> Bool {
+    let thread = ctld_self()!
+    if thread.pointee.flags != forking { return false }
+    thread.pointee.flags = 0
+    return true
+  }
+}
+
+/// A call that gives a pointer, or nil with errno.
+private func fetch(_ body: (borrowing Call) throws(Errno) -> UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
+  guard let call = Call() else {
+    ctld_set_errno(EAGAIN)
+    return nil
+  }
+  do throws(Errno) {
+    let pointer = try body(call)
+    call.end()
+    return pointer
+  } catch {
+    call.end(error, reportingByErrno: true)
+    return nil
+  }
+}
+
+/// A call that gives 0 or a negative errno, and leaves errno alone.
+private func perform(_ body: (borrowing Call) throws(Errno) -> Errno?) -> Int32 {
+  guard let call = Call() else { return -EAGAIN }
+  var failure: Errno?
+  do throws(Errno) { failure = try body(call) } catch { failure = error }
+  return -(call.end(failure)?.code ?? 0)
 }
 
 extension tld_key_t {
@@ -113,28 +176,146 @@ public func getData(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? 
   return getDataSlow(map, key)
 }
 
+@_cdecl("tld_get")
+public func get(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
+  let thread = ctld_self()!
+  if UInt16(bitPattern: key.off) < thread.pointee.limit {
+    return UnsafeMutableRawPointer(thread.pointee.base! + Int(key.off))
+  }
+  return getSlow(key)
+}
+
 @_cdecl("tld_get_data_slow")
 public func getDataSlow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
-  guard let call = Call() else {
-    ctld_set_errno(EAGAIN)
-    return nil
-  }
-  do throws(Errno) {
+  fetch { call throws(Errno) in
     let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
-    let isNew = try call.runtime.registry.enter(entry, through: FileDescriptor(number: map), call.thread)
-    if isNew {
-      do throws(Errno) { try call.runtime.lifecycle.watchCallingThread() } catch {
-        call.runtime.registry.leave(call.thread)
-        throw error
-      }
+    try call.watch(try call.runtime.registry.enter(entry, through: FileDescriptor(number: map), call.thread))
+    return UnsafeMutableRawPointer(call.thread.shared.pointee.base! + entry.offset)
+  }
+}
+
+@_cdecl("tld_get_slow")
+public func getSlow(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
+  fetch { call throws(Errno) in
+    let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
+    try call.watch(try call.runtime.registry.enter(entry, call.thread))
+    return UnsafeMutableRawPointer(call.thread.shared.pointee.base! + entry.offset)
+  }
+}
+
+extension Call {
+  /// A thread that was registered just now is to be cleaned up after.
+  fileprivate func watch(_ isNew: Bool) throws(Errno) {
+    guard isNew else { return }
+    do throws(Errno) { try runtime.lifecycle.watchCallingThread() } catch {
+      runtime.registry.leave(thread)
+      throw error
     }
-    let data = UnsafeMutableRawPointer(call.thread.shared.pointee.base! + entry.offset)
-    call.end()
-    return data
-  } catch {
-    call.end(failing: error)
+  }
+}
+
+@_cdecl("tld_publish")
+public func publish() -> Int32 {
+  perform { call throws(Errno) in
+    let (isNew, failure) = try call.runtime.registry.publish(call.thread)
+    try call.watch(isNew)
+    return failure
+  }
+}
+
+// MARK: Maps
+
+@_cdecl("tld_attach")
+public func attach(_ map: Int32) -> Int32 {
+  perform { call throws(Errno) in
+    try call.runtime.lifecycle.prepare()
+    return try call.runtime.registry.attach(FileDescriptor(number: map), for: .caller).failure
+  }
+}
+
+@_cdecl("tld_detach")
+public func detach(_ map: Int32) -> Int32 {
+  perform { call throws(Errno) in
+    let registry = call.runtime.registry
+    try registry.detach(try registry.map(of: FileDescriptor(number: map)))
     return nil
   }
+}
+
+@_cdecl("tld_detach_id")
+public func detachID(_ map: UInt32) -> Int32 {
+  perform { call throws(Errno) in
+    try call.runtime.registry.detach(map)
+    return nil
+  }
+}
+
+@_cdecl("tld_follow")
+public func follow(_ path: UnsafePointer<CChar>?) -> Int32 {
+  perform { call throws(Errno) in
+    try call.runtime.lifecycle.prepare()
+    try call.runtime.followers.follow(path, watchPaths, atExit: stopWatching)
+    return nil
+  }
+}
+
+@_cdecl("tld_unfollow")
+public func unfollow(_ path: UnsafePointer<CChar>?) -> Int32 {
+  perform { call throws(Errno) in
+    try call.runtime.followers.unfollow(path)
+    return nil
+  }
+}
+
+@_cdecl("tld_follow_status")
+public func followStatus(_ path: UnsafePointer<CChar>?) -> Int32 {
+  perform { call throws(Errno) in
+    let status = try call.runtime.followers.status(path)
+    return status == 0 ? nil : Errno(status)
+  }
+}
+
+private func watchPaths(_ watcher: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  Runtime.shared.followers.watch(watcher!.assumingMemoryBound(to: Watcher.self))
+  return nil
+}
+
+private func stopWatching() {
+  guard let call = Call() else { return }
+  call.runtime.followers.stop()
+  call.end()
+}
+
+// MARK: Other threads
+
+@_cdecl("tld_ref_thread")
+public func refThread(_ task: pid_t) -> OpaquePointer? {
+  let record = fetch { call throws(Errno) in
+    try call.runtime.lifecycle.prepare()
+    return UnsafeMutableRawPointer(try call.runtime.registry.reference(TaskID(number: task)))
+  }
+  return OpaquePointer(record)
+}
+
+@_cdecl("tld_ref_get")
+public func refGet(_ ref: OpaquePointer?, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
+  do throws(Errno) {
+    guard let ref else { throw Errno(EINVAL) }
+    let block = Record(ref).pointee.block
+    let entry = try Runtime.shared.keys.entry(at: ByteCount(key.off))
+    guard entry.end <= block.dataSize else { throw Errno(E2BIG) }
+    return block.data + entry.offset
+  } catch {
+    ctld_set_errno(error.code)
+    return nil
+  }
+}
+
+@_cdecl("tld_unref_thread")
+public func unrefThread(_ ref: OpaquePointer?) {
+  guard let ref, let call = Call() else { return }
+  call.runtime.registry.unreference(Record(ref))
+  call.end()
 }
 
 @_cdecl("tld_free")

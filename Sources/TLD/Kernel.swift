@@ -17,6 +17,14 @@ struct TaskID: Equatable {
   let number: Int32
 }
 
+/// One thread from its beginning to its end: unlike its id, never given to another. The
+/// inode number of its pidfd (pidfs, since Linux 6.9).
+struct Life: Equatable {
+  let number: UInt64
+
+  static let unknown = Life(number: 0)
+}
+
 struct FileDescriptor: Equatable {
   let number: Int32
 }
@@ -43,6 +51,8 @@ protocol Kernel {
 
   /// A descriptor of a thread, the key of task storage.
   func open(_ task: TaskID) throws(Errno) -> FileDescriptor
+  /// Whose descriptor that is.
+  func life(of task: FileDescriptor) throws(Errno) -> Life
   func close(_ fd: FileDescriptor)
   func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor
 
@@ -64,6 +74,12 @@ struct Linux: Kernel {
     // PIDFD_THREAD is unknown before Linux 6.9, which had no UPTR either.
     if result == -EINVAL { throw Errno(EOPNOTSUPP) }
     return FileDescriptor(number: try checked(result))
+  }
+
+  func life(of task: FileDescriptor) throws(Errno) -> Life {
+    var inode: UInt64 = 0
+    _ = try checked(ctld_inode(task.number, &inode))
+    return Life(number: inode)
   }
 
   func close(_ fd: FileDescriptor) { _ = ctld_close(fd.number) }
@@ -95,8 +111,10 @@ struct Linux: Kernel {
     _ = try checked(ctld_bpf_map_delete(map.number, task.number))
   }
 
-  private func checked(_ result: Int32) throws(Errno) -> Int32 {
-    if result < 0 { throw Errno(-result) }
-    return result
-  }
+}
+
+/// What CTLD gives: a value, or a negative errno.
+func checked(_ result: Int32) throws(Errno) -> Int32 {
+  if result < 0 { throw Errno(-result) }
+  return result
 }

@@ -13,6 +13,19 @@ struct Lifecycle {
     /// The pthread key plus 1; 0 while there is none.
     let key = Atomic<UInt32>(0)
     let hasForkHandlers = Atomic<Bool>(false)
+    /// Nonzero memory that is zero in a forked child. nil: not asked for, or not to be had.
+    let canary = Atomic<UnsafeMutablePointer<Atomic<Bool>>?>(nil)
+    /// The process that the state belongs to; 0: not known yet.
+    let process = Atomic<Int32>(0)
+  }
+
+  /// Whose memory this is, seen from the process that runs.
+  enum Ancestry {
+    case own
+    /// A copy of the parent's.
+    case copied
+    /// The parent's itself, which vfork(2) and the like lend.
+    case lent
   }
 
   let state: UnsafeMutablePointer<State>
@@ -47,6 +60,36 @@ struct Lifecycle {
     let key = state.pointee.key.load(ordering: .acquiring) - 1
     guard pthread_setspecific(key, UnsafeRawPointer(bitPattern: 1)) == 0 else { throw Errno(ENOMEM) }
   }
+
+  // MARK: Whose memory
+
+  var ancestry: Ancestry {
+    if state.pointee.process.load(ordering: .relaxed) == 0 { takePossession() }
+    if isCopy { return .copied }
+    return state.pointee.process.load(ordering: .relaxed) == ctld_getpid() ? .own : .lent
+  }
+
+  var isCopy: Bool {
+    guard let canary = state.pointee.canary.load(ordering: .acquiring) else { return false }
+    return !canary.pointee.load(ordering: .relaxed)
+  }
+
+  /// The process that runs owns the state from now on.
+  func takePossession() {
+    if state.pointee.canary.load(ordering: .acquiring) == nil { plantCanary() }
+    state.pointee.canary.load(ordering: .acquiring)?.pointee.store(true, ordering: .relaxed)
+    state.pointee.process.store(ctld_getpid(), ordering: .relaxed)
+  }
+
+  /// Without one, a child of `_Fork` is taken for one of vfork: calls give EAGAIN there.
+  private func plantCanary() {
+    guard let page = ctld_map_wiped_on_fork() else { return }
+    let canary = page.assumingMemoryBound(to: Atomic<Bool>.self)
+    canary.pointee.store(true, ordering: .relaxed)
+    if !state.pointee.canary.compareExchange(expected: nil, desired: canary, ordering: .releasing).exchanged {
+      ctld_unmap(page, ByteCount(ctld_page_size()))
+    }
+  }
 }
 
 /// The pthread key's destructor. Other libraries' destructors may come later and use
@@ -62,26 +105,53 @@ private func threadEnds(_: UnsafeMutableRawPointer?) {
   call.end()
 }
 
-/// A handler that forks while its thread is inside the library holds the lock itself.
-private var isInsideLibrary: Bool { Call.isUnderWay(ctld_self()) }
+// A handler that forks while its thread is inside the library finds locks that the thread
+// itself holds, and others. The parent's handlers then leave everything alone.
 
 private func beforeFork() {
-  if isInsideLibrary { return }
+  guard Call.beginFork() else { return }
   let runtime = Runtime.shared
+  runtime.followers.lockForFork()
   runtime.registry.lockForFork()
   runtime.keys.state.pointee.lock.acquire()
 }
 
 private func afterForkInParent() {
-  if isInsideLibrary { return }
+  guard Call.endFork() else { return }
   let runtime = Runtime.shared
   runtime.keys.state.pointee.lock.release()
   runtime.registry.unlockAfterFork()
+  runtime.followers.unlockAfterFork()
 }
 
 private func afterForkInChild() {
-  if isInsideLibrary { return }
+  guard Call.endFork() else { return Runtime.shared.resetInInterruptedChild() }
   let runtime = Runtime.shared
   runtime.keys.state.pointee.lock.reset()
   runtime.registry.resetInChild(CallingThread.current)
+  runtime.followers.resetInChild()
+  runtime.lifecycle.takePossession()
+}
+
+extension Runtime {
+  /// In a child that was forked without the handlers' preparation.
+  func resetInUnpreparedChild() {
+    keys.state.pointee.lock.reset()
+    registry.resetInUnpreparedChild(CallingThread.current)
+    followers.resetInUnpreparedChild()
+    lifecycle.takePossession()
+  }
+
+  /// In a child of a handler that interrupted a call, which goes on here when the handler
+  /// returns. At its end the child is reset as an unprepared one; until then it needs the locks
+  /// that it holds, and must not wait for those that others held.
+  fileprivate func resetInInterruptedChild() {
+    if !keys.state.pointee.lock.isMine { keys.state.pointee.lock.reset() }
+    if registry.state.pointee.lock.isMine {
+      registry.cutOffInterruptedCall()
+    } else {
+      registry.resetInUnpreparedChild(CallingThread.current)
+    }
+    if !followers.state.pointee.lock.isMine { followers.resetInUnpreparedChild() }
+  }
 }

@@ -2,34 +2,58 @@
 //
 // Which thread owns which block, and through which data maps it is published. One
 // lock for all of it, held over the few system calls of a thread's first use and of
-// its end; no access to a TLD after the first takes it.
+// its end; no access to a TLD after the first takes it. MapTable.swift has what
+// concerns the maps, ForkedRegistry.swift what becomes of it all in a child.
 
 import CTLD
 
+/// Some of the registry's data maps: bit i for place i.
+typealias MapSet = UInt8
+
 /// One thread that has a block. Lives in memory that is never unmapped.
 struct ThreadRecord {
-  let task: TaskID
+  var task: TaskID
+  /// Unknown until the thread's descriptor was opened once; then nobody but the thread
+  /// itself opens it, because its id may be another's by now.
+  var life: Life
   let block: Block
-  /// The thread's own state; nil once it ended, or gave up its record, while an
-  /// element that could not be removed still keeps the block.
+  /// The thread's own state. nil: the thread has not come for the block that a reference
+  /// had made for it, or has ended.
   var shared: UnsafeMutablePointer<tld_thread>?
-  /// Bit i: published through map i.
-  var published: UInt8 = 0
+  /// The thread will not use the block any more; an element that could not be removed,
+  /// or a reference, still keeps it.
+  var hasEnded = false
+  /// BPF is to see it: not after `tld_free`.
+  var isSharing = false
+  /// The maps that have an element of it.
+  var published: MapSet = 0
+  /// The maps that the thread passed to `tld_get_data`.
+  var wanted: MapSet = 0
+  /// How many `tld_thread_ref` there are to it.
+  var references = 0
+  /// The registry's when it was made: see `ForkedRegistry.swift`.
+  var generation = 0
   var next: UnsafeMutablePointer<ThreadRecord>?
   var previous: UnsafeMutablePointer<ThreadRecord>?
+
+  var isUnclaimed: Bool { shared == nil && !hasEnded }
+
+  func fits(_ format: MapFormat) -> Bool { block.isUniversal || format.hasStartField }
 }
+
+typealias Record = UnsafeMutablePointer<ThreadRecord>
 
 /// The thread that calls: where its state and its record are found.
 struct CallingThread {
   let shared: UnsafeMutablePointer<tld_thread>
   let record: UnsafeMutablePointer<UnsafeMutableRawPointer?>
 
-  var registered: UnsafeMutablePointer<ThreadRecord>? {
+  var registered: Record? {
     record.pointee?.assumingMemoryBound(to: ThreadRecord.self)
   }
 
   /// Whether it used a TLD since it was last withdrawn.
-  var isSharing: Bool { shared.pointee.limit != 0 }
+  var isSharing: Bool { registered?.pointee.isSharing ?? false }
 }
 
 struct ThreadRegistry<K: Kernel> {
@@ -44,11 +68,19 @@ struct ThreadRegistry<K: Kernel> {
     let lock = Lock()
     var maps = InlineArray<8, DataMap>(repeating: DataMap())
     var admissions: UInt64 = 0
-    /// Every record in use.
-    var first: UnsafeMutablePointer<ThreadRecord>?
-    var free: UnsafeMutablePointer<ThreadRecord>?
+    /// Every record in use, the latest first.
+    var first: Record?
+    var free: Record?
+    var recordsInUse = 0
+    /// From how many on it is worth while to ask for each whether its thread is gone.
+    var sweepAt = 0
+    /// How many records wait for their thread.
+    var unclaimed = 0
     /// Where a map's value is put together.
     var scratch: UnsafeMutableRawPointer?
+    var generation = 0
+    /// This is a child whose parent was forked in the middle of a call.
+    var isCutOff = false
   }
 
   let state: UnsafeMutablePointer<State>
@@ -72,32 +104,51 @@ struct ThreadRegistry<K: Kernel> {
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
 
-    noticeBareFork(thread)
     let info = try kernel.info(of: fd)
     let format = try DataMap.format(info)
-    if let record = thread.registered {
-      try serve(entry, through: fd, info, format, record)
-      activate(thread, record, fd)
-      return false
-    }
-    let record = try register(thread, for: format)
+    let (record, origin) = try ownRecord(thread, for: format)
     do throws(Errno) {
-      try serve(entry, through: fd, info, format, record)
+      guard entry.end <= record.pointee.block.dataSize else { throw Errno(E2BIG) }
+      guard record.pointee.fits(format) else { throw Errno(EXDEV) }
+      let map: MapSet = 1 << (try admit(fd, info, format))
+      if let error = publish(record, through: map) { throw error }
+      note(record, wanted: record.pointee.wanted | map)
     } catch {
-      retire(record)
+      giveBack(record, origin)
       throw error
     }
-    thread.record.pointee = UnsafeMutableRawPointer(record)
-    activate(thread, record, fd)
-    return true
+    let isComplete = publishEverywhere(record) == nil
+    activate(thread, record, through: fd, isComplete)
+    return origin != .known
   }
 
-  private func serve(_ entry: TLDEntry, through fd: FileDescriptor, _ info: MapInfo, _ format: MapFormat,
-                     _ record: UnsafeMutablePointer<ThreadRecord>) throws(Errno) {
-    let block = record.pointee.block
-    guard entry.end <= block.dataSize else { throw Errno(E2BIG) }
-    guard block.isUniversal || format.hasStartField else { throw Errno(EXDEV) }
-    try publish(record, through: try admit(fd, info, format, record.pointee.task))
+  /// The same without a map: what fails in one that is attached keeps nobody from storing.
+  func enter(_ entry: TLDEntry, _ thread: CallingThread) throws(Errno) -> Bool {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+
+    let (record, origin) = try ownRecord(thread, for: nil)
+    guard entry.end <= record.pointee.block.dataSize else {
+      giveBack(record, origin)
+      throw Errno(E2BIG)
+    }
+    let isComplete = publishEverywhere(record) == nil
+    activate(thread, record, through: nil, isComplete)
+    return origin != .known
+  }
+
+  /// Publish the calling thread wherever it should be. Gives the first error; of
+  /// the record, as `enter`.
+  func publish(_ thread: CallingThread) throws(Errno) -> (isNew: Bool, failure: Errno?) {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+
+    guard keys.page != nil else { throw Errno(EINVAL) }
+    let (record, origin) = try ownRecord(thread, for: nil)
+    let failure = publishEverywhere(record)
+    activate(thread, record, through: nil, failure == nil)
+    let unfit = (attached | record.pointee.wanted) & ~maps(that: record)
+    return (origin != .known, failure ?? (unfit == 0 ? nil : Errno(EXDEV)))
   }
 
   /// Withdraw the calling thread's block everywhere and clear it; the thread keeps it,
@@ -106,9 +157,8 @@ struct ThreadRegistry<K: Kernel> {
     guard let record = thread.registered else { return }
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
-    noticeBareFork(thread)
     deactivate(thread)
-    withdraw(record)
+    stopSharing(record)
     let block = record.pointee.block
     block.data.initializeMemory(as: UInt8.self, repeating: 0, count: block.dataSize)
     dropIdleMaps()
@@ -120,61 +170,96 @@ struct ThreadRegistry<K: Kernel> {
     guard let record = thread.registered else { return }
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
-    noticeBareFork(thread)
     deactivate(thread)
     thread.record.pointee = nil
-    withdraw(record)
+    stopSharing(record)
     retire(record)
     dropIdleMaps()
   }
 
-  // MARK: Fork
-
-  func lockForFork() { state.pointee.lock.acquire() }
-  func unlockAfterFork() { state.pointee.lock.release() }
-
-  func resetInChild(_ thread: CallingThread) {
-    forgetParent(thread)
-    state.pointee.lock.reset()
+  private func stopSharing(_ record: Record) {
+    record.pointee.isSharing = false
+    note(record, wanted: 0)
+    _ = withdraw(record, from: MapSet.max)
   }
 
-  /// `_Fork` and the like run no handlers: the child finds its thread under another id.
-  private func noticeBareFork(_ thread: CallingThread) {
-    if let record = thread.registered, record.pointee.task != kernel.currentTask { forgetParent(thread) }
+  // MARK: References
+
+  /// The record of any thread of this process, made if there is none, with one reference
+  /// more. Throws what `tld_ref_thread` documents.
+  func reference(_ task: TaskID) throws(Errno) -> Record {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+
+    guard task.number > 0, keys.page != nil else { throw Errno(EINVAL) }
+    let life = try life(of: task)
+    if let record = try find(task, life) {
+      record.pointee.references += 1
+      return record
+    }
+    let record = try makeRecord(task, life, universal: needsUniversalBlock(for: nil))
+    state.pointee.unclaimed += 1
+    record.pointee.isSharing = true
+    record.pointee.references = 1
+    _ = publish(record, through: attached & maps(that: record))
+    return record
   }
 
-  /// In a child only the calling thread lives, under a new id, and nothing of it is
-  /// published; its pointers and values stay. What other threads had is free.
-  private func forgetParent(_ thread: CallingThread) {
-    deactivate(thread)
-    for i in 0..<Self.mapLimit { state.pointee.maps[i].threads = 0 }
+  func unreference(_ record: Record) {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    record.pointee.references -= 1
+    // Made before a fork that left the parent's state unusable: it is in no list.
+    guard record.pointee.generation == state.pointee.generation else { return }
+    if record.pointee.hasEnded { retire(record) }
+  }
+
+  /// The life of a thread of this process. Throws ESRCH.
+  private func life(of task: TaskID) throws(Errno) -> Life {
+    let fd = try openExisting(task)
+    defer { kernel.close(fd) }
+    // Asked after the id was turned into a descriptor: it is this process's thread, or one
+    // that is gone.
+    guard kernel.exists(task) else { throw Errno(ESRCH) }
+    return try kernel.life(of: fd)
+  }
+
+  /// Throws EAGAIN where a record may be the thread's but was never identified.
+  private func find(_ task: TaskID, _ life: Life) throws(Errno) -> Record? {
     var next = state.pointee.first
     while let record = next {
       next = record.pointee.next
-      record.pointee.published = 0
-      if record != thread.registered { retire(record) }
+      guard record.pointee.task == task, !record.pointee.hasEnded else { continue }
+      if record.pointee.life == life { return record }
+      if record.pointee.life == .unknown { throw Errno(EAGAIN) }
     }
-    if let own = thread.registered {
-      own.pointee = ThreadRecord(task: kernel.currentTask, block: own.pointee.block, shared: thread.shared)
-      state.pointee.first = own
-    }
-    dropIdleMaps()
+    return nil
   }
 
   // MARK: The thread's own state
 
   /// Upwards base and map first, so that a signal handler that sees `limit` sees them.
-  private func activate(_ thread: CallingThread, _ record: UnsafeMutablePointer<ThreadRecord>,
-                        _ fd: FileDescriptor) {
+  /// Where something could not be published, the next call is to try again.
+  private func activate(_ thread: CallingThread, _ record: Record, through fd: FileDescriptor?,
+                        _ isComplete: Bool) {
     let block = record.pointee.block
     let shared = thread.shared
+    if record.pointee.life == .unknown { identify(record) }
+    record.pointee.isSharing = true
+    thread.record.pointee = UnsafeMutableRawPointer(record)
     shared.pointee.base = block.data.assumingMemoryBound(to: CChar.self)
-    shared.pointee.map_fd = fd.number
+    if let fd { shared.pointee.map_fd = fd.number }
     ctld_signal_fence()
-    shared.pointee.limit = max(shared.pointee.limit, UInt16(keys.limit(within: block.dataSize)))
+    let limit = isComplete ? UInt16(keys.limit(within: block.dataSize)) : 0
+    shared.pointee.limit = max(shared.pointee.limit, limit)
   }
 
-  private func deactivate(_ thread: CallingThread) {
+  /// So that others can publish the thread, also where that was not needed so far.
+  private func identify(_ record: Record) {
+    if let fd = try? open(record) { kernel.close(fd) }
+  }
+
+  func deactivate(_ thread: CallingThread) {
     thread.shared.pointee.limit = 0
     ctld_signal_fence()
     thread.shared.pointee.map_fd = Int32.min
@@ -182,36 +267,70 @@ struct ThreadRegistry<K: Kernel> {
 
   // MARK: Records
 
-  /// Whether a new block must be one that every format can describe, because a map needs
-  /// it: one known, or the one of `format`, for which the block is made.
-  private func needsUniversalBlock(for format: MapFormat) -> Bool {
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 {
-      if !state.pointee.maps[i].format.hasStartField { return true }
-    }
-    return !format.hasStartField
+  private enum Origin { case known, claimed, made }
+
+  /// The calling thread's record: the one it has, the one that a reference made for it, or
+  /// a new one, with a block that suits `format`.
+  private func ownRecord(_ thread: CallingThread,
+                         for format: MapFormat?) throws(Errno) -> (Record, Origin) {
+    let (record, origin) = try findOrMakeRecord(thread, for: format)
+    record.pointee.shared = thread.shared
+    return (record, origin)
   }
 
-  private func register(_ thread: CallingThread,
-                        for format: MapFormat) throws(Errno) -> UnsafeMutablePointer<ThreadRecord> {
-    let universal = needsUniversalBlock(for: format)
+  private func findOrMakeRecord(_ thread: CallingThread,
+                                for format: MapFormat?) throws(Errno) -> (Record, Origin) {
+    if let record = thread.registered { return (record, .known) }
+    let task = kernel.currentTask
+    if let record = try claim(task) { return (record, .claimed) }
+    return (try makeRecord(task, .unknown, universal: needsUniversalBlock(for: format)), .made)
+  }
+
+  /// The record that waits for the calling thread.
+  private func claim(_ task: TaskID) throws(Errno) -> Record? {
+    guard state.pointee.unclaimed > 0 else { return nil }
+    let life = try life(of: task)
+    guard let record = try find(task, life), record.pointee.isUnclaimed else { return nil }
+    state.pointee.unclaimed -= 1
+    return record
+  }
+
+  /// As it was before `ownRecord`, whose call failed.
+  private func giveBack(_ record: Record, _ origin: Origin) {
+    if origin == .known { return }
+    record.pointee.shared = nil
+    if origin == .claimed {
+      state.pointee.unclaimed += 1
+    } else {
+      stopSharing(record)
+      retire(record)
+    }
+  }
+
+  private func makeRecord(_ task: TaskID, _ life: Life, universal: Bool) throws(Errno) -> Record {
     let bytes = keys.bytesPerThread
-    if state.pointee.free == nil || !arena.hasRoom(for: bytes, universal: universal) { sweep() }
+    let hasRoom = state.pointee.free != nil && arena.hasRoom(for: bytes, universal: universal)
+    if !hasRoom && state.pointee.recordsInUse >= state.pointee.sweepAt { sweep() }
     if state.pointee.free == nil { try mapRecords() }
     let block = try arena.allocate(bytes, universal: universal)
 
     let record = state.pointee.free!
     state.pointee.free = record.pointee.next
-    record.initialize(to: ThreadRecord(task: kernel.currentTask, block: block, shared: thread.shared,
-                                       next: state.pointee.first))
+    record.initialize(to: ThreadRecord(task: task, life: life, block: block,
+                                       generation: state.pointee.generation, next: state.pointee.first))
     state.pointee.first?.pointee.previous = record
     state.pointee.first = record
+    state.pointee.recordsInUse += 1
     return record
   }
 
-  /// Forget a record and take its block back, unless BPF may still find it.
-  private func retire(_ record: UnsafeMutablePointer<ThreadRecord>) {
+  /// Forget a record and take its block back, unless BPF or a reference may still find it.
+  func retire(_ record: Record) {
+    if record.pointee.isUnclaimed { state.pointee.unclaimed -= 1 }
     record.pointee.shared = nil
-    guard record.pointee.published == 0 else { return }
+    record.pointee.hasEnded = true
+    record.pointee.isSharing = false
+    guard record.pointee.published == 0, record.pointee.references == 0 else { return }
     arena.release(record.pointee.block)
     if let previous = record.pointee.previous {
       previous.pointee.next = record.pointee.next
@@ -221,25 +340,39 @@ struct ThreadRegistry<K: Kernel> {
     record.pointee.next?.pointee.previous = record.pointee.previous
     record.pointee.next = state.pointee.free
     state.pointee.free = record
+    state.pointee.recordsInUse -= 1
   }
 
   /// Before new memory is asked for: take back what belongs to threads that are gone.
   /// They ended without pthread destructors, or their element could not be removed;
-  /// with the task its elements went too. One with the caller's own id is a former
-  /// thread's, or the caller's own that could not be withdrawn: to try again suits both.
+  /// with the task its elements went too. A record with the id of the caller, who has
+  /// none, is a former thread's. Not again before there are twice as many, so that each
+  /// new thread pays for few others.
   private func sweep() {
+    defer { state.pointee.sweepAt = 2 * state.pointee.recordsInUse }
     let own = kernel.currentTask
+    forEachRecord { record in
+      if record.pointee.hasEnded {
+        _ = withdraw(record, from: MapSet.max)
+        retire(record)
+      } else if record.pointee.task == own || !kernel.exists(record.pointee.task) {
+        lose(record)
+      }
+    }
+  }
+
+  /// A record's thread is gone, and with it its elements.
+  func lose(_ record: Record) {
+    note(record, published: 0, wanted: 0)
+    retire(record)
+  }
+
+  /// `body` may retire the record.
+  func forEachRecord(_ body: (Record) -> Void) {
     var next = state.pointee.first
     while let record = next {
       next = record.pointee.next
-      if record.pointee.task == own {
-        withdraw(record)
-        retire(record)
-      } else if !kernel.exists(record.pointee.task) {
-        forget(record.pointee.published)
-        record.pointee.published = 0
-        retire(record)
-      }
+      body(record)
     }
   }
 
@@ -252,121 +385,5 @@ struct ThreadRegistry<K: Kernel> {
       (records + i).pointee.next = state.pointee.free
       state.pointee.free = records + i
     }
-  }
-
-  // MARK: Maps
-
-  /// The place of the map of `fd`, taken in if it is new; it is confirmed with an
-  /// element of the calling thread first, so that no other map gives way for nothing.
-  private func admit(_ fd: FileDescriptor, _ info: MapInfo, _ format: MapFormat,
-                     _ caller: TaskID) throws(Errno) -> Int {
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id == info.id { return i }
-    let map = DataMap(id: info.id, fd: try kernel.duplicate(fd), format: format,
-                      valueSize: info.valueSize, admitted: state.pointee.admissions + 1)
-    do throws(Errno) {
-      try confirm(map, caller)
-      let place = try vacantPlace()
-      state.pointee.admissions += 1
-      state.pointee.maps[place] = map
-      return place
-    } catch {
-      kernel.close(map.fd)
-      throw error
-    }
-  }
-
-  private func confirm(_ map: DataMap, _ caller: TaskID) throws(Errno) {
-    let scratch = try valueBuffer()
-    let task = try kernel.open(caller)
-    defer { kernel.close(task) }
-    try map.confirm(task, scratch: scratch, kernel)
-  }
-
-  /// A free place in the table; when it is full, the oldest map's, from which every
-  /// thread is withdrawn.
-  private func vacantPlace() throws(Errno) -> Int {
-    var oldest = 0
-    for i in 0..<Self.mapLimit {
-      if state.pointee.maps[i].id == 0 { return i }
-      if state.pointee.maps[i].admitted < state.pointee.maps[oldest].admitted { oldest = i }
-    }
-    var next = state.pointee.first
-    while let record = next {
-      next = record.pointee.next
-      try withdraw(record, from: oldest)
-    }
-    dropIdleMaps()
-    return oldest
-  }
-
-  /// A map through which nobody is published is let go.
-  private func dropIdleMaps() {
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 && state.pointee.maps[i].threads == 0 {
-      kernel.close(state.pointee.maps[i].fd)
-      state.pointee.maps[i] = DataMap()
-    }
-  }
-
-  private func publish(_ record: UnsafeMutablePointer<ThreadRecord>, through map: Int) throws(Errno) {
-    guard record.pointee.published & 1 << map == 0 else { return }
-    guard let meta = keys.page?.base else { throw Errno(EINVAL) }
-    let scratch = try valueBuffer()
-    let task = try kernel.open(record.pointee.task)
-    defer { kernel.close(task) }
-    try state.pointee.maps[map].publish(record.pointee.block, meta: meta, as: task, scratch: scratch, kernel)
-    record.pointee.published |= 1 << map
-    state.pointee.maps[map].threads += 1
-  }
-
-  private func valueBuffer() throws(Errno) -> UnsafeMutableRawPointer {
-    if state.pointee.scratch == nil { state.pointee.scratch = ctld_map(MapFormat.largestValue) }
-    guard let scratch = state.pointee.scratch else { throw Errno(ENOMEM) }
-    return scratch
-  }
-
-  /// Remove a thread's elements. What cannot be removed stays marked as published.
-  private func withdraw(_ record: UnsafeMutablePointer<ThreadRecord>) {
-    guard record.pointee.published != 0, let task = try? kernel.open(record.pointee.task) else { return }
-    defer { kernel.close(task) }
-    for i in 0..<Self.mapLimit where record.pointee.published & 1 << i != 0 {
-      if (try? state.pointee.maps[i].withdraw(task, kernel)) != nil {
-        forget(1 << i)
-        record.pointee.published &= ~(1 << i)
-      }
-    }
-  }
-
-  /// Remove a thread's element from one map, with the thread's fast path to it.
-  private func withdraw(_ record: UnsafeMutablePointer<ThreadRecord>, from map: Int) throws(Errno) {
-    guard record.pointee.published & 1 << map != 0 else { return }
-    do throws(Errno) {
-      let task = try kernel.open(record.pointee.task)
-      defer { kernel.close(task) }
-      // Asked after the id was turned into a descriptor: it is not another process's by now.
-      if kernel.exists(record.pointee.task) {
-        try state.pointee.maps[map].withdraw(task, kernel)
-        if let shared = record.pointee.shared, !isSuperseded(record) { ctld_reset_map(shared) }
-      }
-    } catch {
-      if error.code != ESRCH { throw error }  // the thread is gone, and its element with it
-    }
-    forget(1 << map)
-    record.pointee.published &= ~(1 << map)
-  }
-
-  /// Whether a thread that registered later has the same id: then the record's is gone,
-  /// and its state may be anybody's memory. Later records come first.
-  private func isSuperseded(_ record: UnsafeMutablePointer<ThreadRecord>) -> Bool {
-    var next = state.pointee.first
-    while let later = next, later != record {
-      if later.pointee.task == record.pointee.task { return true }
-      next = later.pointee.next
-    }
-    return false
-  }
-
-  /// A thread is no longer published through these maps.
-  private func forget(_ published: UInt8) {
-    for i in 0..<Self.mapLimit where published & 1 << i != 0 { state.pointee.maps[i].threads -= 1 }
   }
 }

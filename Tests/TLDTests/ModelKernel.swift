@@ -7,6 +7,8 @@
 // - memory that an element names is the memory of that element's task, at every call;
 // - no element is taken over, or deleted, that somebody else made in a map which may
 //   not be a data map at all, nor one of another process;
+// - bytes are published for the thread that they are kept for, not for another life that
+//   has its id by now;
 // - a descriptor is used while it is open, by whoever opened it, and closed once;
 // - the registry makes one call at a time.
 
@@ -18,7 +20,7 @@ import Synchronization
 final class ModelKernel: Kernel, @unchecked Sendable {
   /// A call that can fail.
   enum Call: CaseIterable, Sendable {
-    case info, duplicate, open, update, delete
+    case info, duplicate, open, life, update, delete
   }
 
   /// One call: its kind, how many of that kind came before it, and what it is about.
@@ -88,6 +90,10 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   private var counts: [Call: Int] = [:]
   private var current: TaskID?
   private var fault: ((Event) -> Int32?)?
+  private var interruption: ((Call?) -> Void)?
+  private var owner: ((UInt, Int) -> Life?)?
+  private var writeCount = 0
+  private var allowsClosedMaps = false
   private var breaches: [String] = []
   private var yieldCount = 0
   private var isOld = false
@@ -103,6 +109,19 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   /// Asked before each call; an errno makes it fail.
   func fail(_ fault: @escaping (Event) -> Int32?) { locked { self.fault = fault } }
   func failNoMore() { locked { fault = nil } }
+
+  /// Done before each call reaches the kernel, by whoever calls; nil stands for close(2).
+  /// What happens at the same time elsewhere, or a signal handler of the caller.
+  func interrupt(_ interruption: @escaping (Call?) -> Void) { locked { self.interruption = interruption } }
+  func interruptNoMore() { locked { interruption = nil } }
+
+  /// Who says for which life the bytes at a page's address and start are kept.
+  func askOwner(_ owner: @escaping (UInt, Int) -> Life?) { locked { self.owner = owner } }
+
+  /// How many updates and deletions there were that a map, or a try with a new one, saw.
+  var writes: Int { locked { writeCount } }
+  /// A number that was closed by intention may still be used: it gives EBADF, no more.
+  func allowClosedMaps() { locked { allowsClosedMaps = true } }
 
   /// The calls of a kind so far, failed ones included.
   func count(_ call: Call) -> Int { locked { counts[call, default: 0] } }
@@ -243,7 +262,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   func exists(_ task: TaskID) -> Bool { locked { tasks[task.number] != nil } }
 
   func info(of fd: FileDescriptor) throws(Errno) -> MapInfo {
-    try call { () throws(Errno) in
+    try call(.info) { () throws(Errno) in
       guard let descriptor = descriptors[fd.number] else { throw Errno(EBADF) }
       guard case .map(let id) = descriptor.target else { throw Errno(EINVAL) }
       try failIfWanted(.info, map: id)
@@ -252,7 +271,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor {
-    try call { () throws(Errno) in
+    try call(.duplicate) { () throws(Errno) in
       guard let descriptor = descriptors[fd.number] else { throw Errno(EBADF) }
       guard case .map(let id) = descriptor.target else { fatalError("a duplicate of a pidfd") }
       try failIfWanted(.duplicate, map: id)
@@ -261,15 +280,26 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   func open(_ task: TaskID) throws(Errno) -> FileDescriptor {
-    try call { () throws(Errno) in
+    try call(.open) { () throws(Errno) in
       try failIfWanted(.open, task: task.number)
       guard let life = life(of: task.number) else { throw Errno(ESRCH) }
       return newDescriptor(.task(task.number, life), isRegistrys: true)
     }
   }
 
+  func life(of fd: FileDescriptor) throws(Errno) -> TLD.Life {
+    try call(.life) { () throws(Errno) in
+      guard case .task(let number, let life)? = descriptors[fd.number]?.target else {
+        breach("asked for the life of \(fd.number), which is no task")
+        throw Errno(EBADF)
+      }
+      try failIfWanted(.life, task: number)
+      return TLD.Life(number: UInt64(life))
+    }
+  }
+
   func close(_ fd: FileDescriptor) {
-    try! call { () throws(Errno) in
+    try! call(nil) { () throws(Errno) in
       guard let descriptor = descriptors[fd.number] else { return breach("closed \(fd.number), which is not open") }
       if !descriptor.isRegistrys { breach("closed \(fd.number), which is the program's") }
       drop(fd)
@@ -278,7 +308,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
 
   func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,
               _ mode: UpdateMode) throws(Errno) {
-    try call { () throws(Errno) in
+    try call(.update) { () throws(Errno) in
       let (id, number, life) = try targets(map, task)
       try failIfWanted(.update, map: id, task: number)
       guard isAlive(life) else { throw Errno(ENOENT) }
@@ -288,6 +318,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
       let old = maps[id]!.elements[life]
       if mode == .insertOnly && old != nil { throw Errno(EEXIST) }
       if strangers[number] != nil { breach("an element of another process's task \(number)") }
+      writeCount += 1
       if maps[id]!.isDataMap {
         checkHandOver(element, in: id, to: life)
       } else if old?.isForeign == true {
@@ -298,10 +329,11 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   func delete(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno) {
-    try call { () throws(Errno) in
+    try call(.delete) { () throws(Errno) in
       let (id, number, life) = try targets(map, task)
       try failIfWanted(.delete, map: id, task: number)
       guard isAlive(life), let element = maps[id]!.elements[life] else { throw Errno(ENOENT) }
+      writeCount += 1
       if strangers[number] != nil { breach("another process's element deleted, of task \(number)") }
       if maps[id]!.isDataMap {
         if !element.isForeign { checkContent(element, in: id, of: life, "when it is withdrawn") }
@@ -317,6 +349,9 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   /// Every element that names the page of `element`: whose are these bytes?
   private func checkHandOver(_ element: Element, in id: UInt32, to life: Life) {
     let place = Place(life: life, page: element.data, start: start(of: element, in: id))
+    if let owner = owner?(place.page, place.start), owner != life {
+      breach("map \(id): the bytes of life \(owner) published for life \(life)")
+    }
     if sizes[place] == nil {
       let size = UnsafeRawPointer(bitPattern: element.meta)!.load(fromByteOffset: 2, as: UInt16.self)
       sizes[place] = Int(size)
@@ -376,7 +411,8 @@ final class ModelKernel: Kernel, @unchecked Sendable {
 
   private func locked<T, E: Error>(_ body: () throws(E) -> T) throws(E) -> T { try mutex.locked(body) }
 
-  private func call<T>(_ body: () throws(Errno) -> T) throws(Errno) -> T {
+  private func call<T>(_ kind: Call?, _ body: () throws(Errno) -> T) throws(Errno) -> T {
+    locked { interruption }?(kind)
     let others = callsUnderWay.add(1, ordering: .relaxed).oldValue
     defer { callsUnderWay.subtract(1, ordering: .relaxed) }
     return try locked { () throws(Errno) in
@@ -392,6 +428,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   private func targets(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno) -> (UInt32, Int32, Life) {
+    if allowsClosedMaps && descriptors[map.number] == nil { throw Errno(EBADF) }
     guard let mapFD = descriptors[map.number], let taskFD = descriptors[task.number],
           case .map(let id) = mapFD.target, case .task(let number, let life) = taskFD.target
     else {

@@ -13,19 +13,45 @@ final class ModelProcess: @unchecked Sendable {
   let kernel = ModelKernel()
   let keys: KeyTable
   let registry: ThreadRegistry<ModelKernel>
-  /// The TLD that every process starts with: 8 bytes at offset 0.
-  let first: TLDEntry
+  /// The TLD that a process starts with: 8 bytes at offset 0.
+  private(set) var first = TLDEntry(index: 0, offset: 0, size: 8)
   /// Whether threads are the machine's, with its ids, rather than this one in turns.
   var hasRealThreads: Bool
+  private let mutex = PosixMutex()
   private var lives: [UnsafeMutablePointer<tld_thread>: ModelKernel.Life] = [:]
 
-  init(pageSize: Int = 4096, budget: Int = 48, hasRealThreads: Bool = false) {
+  init(pageSize: Int = 4096, budget: Int = 48, hasRealThreads: Bool = false, withoutTLD: Bool = false) {
     self.hasRealThreads = hasRealThreads
     let announced = zeroedMemory(64).assumingMemoryBound(to: Atomic<UnsafeMutableRawPointer?>.self)
     keys = KeyTable(state: zeroedState(of: KeyTable.State.self), announced: announced, pageSize: pageSize)
     registry = ThreadRegistry(state: zeroedState(of: ThreadRegistry<ModelKernel>.State.self), keys: keys,
                               kernel: kernel)
-    first = try! keys.entry(at: keys.create("first", size: 8, budget: budget, .dynamic))
+    if !withoutTLD { first = try! keys.entry(at: keys.create("first", size: 8, budget: budget, .dynamic)) }
+    kernel.askOwner { [unowned self] page, start in owner(ofBytesAt: page, start) }
+  }
+
+  /// The life for which the registry keeps a block, asked while it holds its lock. Of a
+  /// thread that came for its block, by the thread's memory, whatever its record says.
+  private func owner(ofBytesAt page: UInt, _ start: Int) -> ModelKernel.Life? {
+    var next = registry.state.pointee.first
+    while let record = next {
+      let block = record.pointee.block
+      if block.pageAddress.address == page && block.start == start {
+        if let shared = record.pointee.shared { return life(of: shared) }
+        return record.pointee.isUnclaimed ? Int(record.pointee.life.number) : nil
+      }
+      next = record.pointee.next
+    }
+    return nil
+  }
+
+  private func life(of shared: UnsafeMutablePointer<tld_thread>) -> ModelKernel.Life? {
+    mutex.locked { lives[shared] }
+  }
+
+  fileprivate func note(_ shared: UnsafeMutablePointer<tld_thread>, livesAs task: Int32) {
+    let life = kernel.life(task)
+    mutex.locked { lives[shared] = life }
   }
 
   func createKey(_ name: String, size: Int, budget: Int, _ origin: KeyTable.Origin = .dynamic) throws -> TLDEntry {
@@ -35,8 +61,17 @@ final class ModelProcess: @unchecked Sendable {
   func thread(_ task: Int32) -> ModelThread {
     kernel.begin(task)
     let thread = ModelThread(task, of: self)
-    if !hasRealThreads { lives[thread.shared] = kernel.life(task) }
+    note(thread.shared, livesAs: task)
     return thread
+  }
+
+  /// fork(2) by a thread, whose memory the child has under the new id. The registry's
+  /// part is left to the caller.
+  func fork(_ parent: ModelThread, childTask: Int32) -> ModelThread {
+    kernel.fork(childTask: childTask)
+    kernel.calling = TaskID(number: childTask)
+    note(parent.shared, livesAs: childTask)
+    return ModelThread(childTask, forkedBy: parent)
   }
 
   // MARK: What the registry holds: lists are read up to a bound, should they have no end
@@ -85,15 +120,19 @@ final class ModelProcess: @unchecked Sendable {
       return "holds descriptors of maps \(kernel.heldMaps), serves \(served.map(\.id))"
     }
     let records = records
+    let unclaimed = records.count { $0.isUnclaimed }
+    if registry.state.pointee.unclaimed != unclaimed {
+      return "counts \(registry.state.pointee.unclaimed) records that wait for their thread, of \(unclaimed)"
+    }
     return unsoundMap(records) ?? unsoundRecord(records) ?? unsoundPage(records)
   }
 
   private func unsoundMap(_ records: [ThreadRecord]) -> String? {
     for i in 0..<8 where registry.state.pointee.maps[i].id != 0 {
       let map = registry.state.pointee.maps[i]
-      let published = records.count { $0.published & 1 << i != 0 }
-      if map.threads != published { return "map \(map.id) counts \(map.threads) threads of \(published)" }
-      if published == 0 { return "map \(map.id) is idle and still held" }
+      let users = records.count { ($0.published | $0.wanted) & 1 << i != 0 }
+      if map.threads != users { return "map \(map.id) counts \(map.threads) threads of \(users)" }
+      if users == 0 && map.keepers == .none { return "map \(map.id) is idle and still held" }
     }
     return nil
   }
@@ -104,8 +143,9 @@ final class ModelProcess: @unchecked Sendable {
       let task = record.task.number
       let ids = maps(of: record)
       if ids.contains(0) { return "task \(task) is published through no map" }
+      if record.hasEnded && ids.isEmpty && record.references == 0 { return "task \(task) has ended, and is kept" }
       // Of a thread that vanished, and whose id another has by now, nothing is there.
-      guard let shared = record.shared, let life = lives[shared], kernel.life(task) == life else { continue }
+      guard let life = life(of: record), kernel.life(task) == life else { continue }
       // One that left elements behind, and came back, has another record for those.
       let seen = kernel.dataMaps(with: task)
       if !seen.isSuperset(of: ids) || !seen.isSubset(of: all[task]!) {
@@ -113,6 +153,11 @@ final class ModelProcess: @unchecked Sendable {
       }
     }
     return nil
+  }
+
+  private func life(of record: ThreadRecord) -> ModelKernel.Life? {
+    if let shared = record.shared { return life(of: shared) }
+    return record.isUnclaimed ? Int(record.life.number) : nil
   }
 
   private func maps(of record: ThreadRecord) -> Set<UInt32> {
@@ -181,6 +226,53 @@ final class ModelThread: @unchecked Sendable {
     return try process.registry.enter(entry ?? process.first, through: fd, calling)
   }
 
+  /// tld_get(): its inline part, and the rest.
+  func fastPath(_ key: Int16) -> UnsafeMutableRawPointer? {
+    UInt16(bitPattern: key) < shared.pointee.limit ? base + Int(key) : nil
+  }
+
+  @discardableResult
+  func enter(_ entry: TLDEntry? = nil) throws(Errno) -> Bool {
+    becomeCaller()
+    return try process.registry.enter(entry ?? process.first, calling)
+  }
+
+  /// tld_publish(): whether the thread was registered just now, and the first error.
+  @discardableResult
+  func publish() throws(Errno) -> (isNew: Bool, failure: Int32?) {
+    becomeCaller()
+    let (isNew, failure) = try process.registry.publish(calling)
+    return (isNew, failure?.code)
+  }
+
+  /// tld_attach() in this thread: what failed for some thread, or nil.
+  @discardableResult
+  func attach(_ fd: FileDescriptor, for keeper: Keepers = .caller) throws(Errno) -> Int32? {
+    becomeCaller()
+    return try process.registry.attach(fd, for: keeper).failure?.code
+  }
+
+  func detach(_ fd: FileDescriptor) throws(Errno) {
+    becomeCaller()
+    try process.registry.detach(try process.registry.map(of: fd))
+  }
+
+  func detach(_ map: UInt32, for keeper: Keepers) {
+    becomeCaller()
+    process.registry.detach(map, for: keeper)
+  }
+
+  /// tld_ref_thread() in this thread.
+  func reference(_ task: Int32) throws(Errno) -> Record {
+    becomeCaller()
+    return try process.registry.reference(TaskID(number: task))
+  }
+
+  func unreference(_ record: Record) {
+    becomeCaller()
+    process.registry.unreference(record)
+  }
+
   func leave() {
     becomeCaller()
     process.registry.leave(calling)
@@ -219,7 +311,7 @@ final class ModelThread: @unchecked Sendable {
     base.assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .relaxed)
   }
 
-  private func becomeCaller() {
+  func becomeCaller() {
     if !process.hasRealThreads { process.kernel.calling = TaskID(number: task) }
   }
 

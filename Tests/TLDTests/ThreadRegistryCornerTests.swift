@@ -127,18 +127,4 @@ import Testing
     process.kernel.end(10)
     process.expectSound()
   }
-
-  @Test("a child of a bare fork does not touch its parent's elements")
-  func bareFork() throws {
-    let process = ModelProcess()
-    let map = process.kernel.makeMap(valueSize: 24)
-    let other = process.kernel.makeMap(valueSize: 24)
-    let thread = process.thread(10)
-    try thread.enter(map)
-    process.kernel.fork(childTask: 50)  // and no handler runs
-    let child = ModelThread(50, forkedBy: thread)
-    _ = try? child.enter(other)
-    child.leave()
-    #expect(process.kernel.rulesBroken.isEmpty)
-  }
 }

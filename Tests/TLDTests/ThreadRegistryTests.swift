@@ -563,8 +563,7 @@ private let valueSizes = [16, 24, 25, 32, 512, 4000]
     process.expectSound()
     process.kernel.end(10)
 
-    let before = process.pages
-    for task in 140..<1000 as Range<Int32> where process.pages == before {
+    for task in 140..<1000 as Range<Int32> where others.last!.block.pageAddress != page {
       let thread = process.thread(task)
       try thread.enter(map)
       thread.write(UInt64(task))
@@ -654,19 +653,18 @@ private let valueSizes = [16, 24, 25, 32, 512, 4000]
     let elements = threads.map { process.kernel.element(process.kernel.id(of: maps[0]), $0.task)?.bytes }
 
     process.registry.lockForFork()
-    process.kernel.fork(childTask: 50)
-    process.kernel.calling = TaskID(number: 50)
-    process.registry.resetInChild(forking.calling)
-    #expect(forking.fastPath(maps[0], 0) == nil && forking.fastPath(maps[1], 0) == nil)
-    #expect(process.kernel.heldMaps.isEmpty && process.servedMaps.isEmpty)
+    let child = process.fork(forking, childTask: 50)
+    process.registry.resetInChild(child.calling)
+    #expect(child.fastPath(maps[0], 0) == nil && child.fastPath(maps[1], 0) == nil && child.fastPath(0) == nil)
+    #expect(process.kernel.dataMaps(with: 50).isEmpty)
+    #expect(process.servedMaps.count == 2, "it forgot the maps that its thread uses")
     #expect(process.records.map(\.task.number) == [50])
     #expect(forking.base == base && forking.word == 12)
     process.expectSound()
 
-    let child = ModelThread(50, forkedBy: forking)
     #expect(try !child.enter(maps[1]), "the child's thread has a destructor already")
     #expect(child.base == base && child.word == 12)
-    child.expectPublished(in: maps[1])
+    child.expectPublished(in: maps[0], maps[1])
     let newcomers = (51..<60).map { process.thread($0) }
     for thread in newcomers {
       try thread.enter(maps[1])
@@ -690,11 +688,9 @@ private let valueSizes = [16, 24, 25, 32, 512, 4000]
     for task in 10..<20 as Range<Int32> { try process.thread(task).enter(map) }
     let bystander = process.thread(20)
     process.registry.lockForFork()
-    process.kernel.fork(childTask: 50)
-    process.kernel.calling = TaskID(number: 50)
-    process.registry.resetInChild(bystander.calling)
+    let child = process.fork(bystander, childTask: 50)
+    process.registry.resetInChild(child.calling)
     #expect(process.records.isEmpty && process.usedPages == 0 && process.kernel.heldMaps.isEmpty)
-    let child = ModelThread(50, of: process)
     #expect(try child.enter(map))
     child.expectPublished(in: map)
     process.expectSound()

@@ -19,7 +19,7 @@
 #include <pthread.h>
 
 /* Fixed, zeroed memory for the state of each room of the runtime that has any. */
-enum { CTLD_KEY_TABLE, CTLD_THREAD_REGISTRY, CTLD_LIFECYCLE, CTLD_ROOMS };
+enum { CTLD_KEY_TABLE, CTLD_THREAD_REGISTRY, CTLD_FOLLOWERS, CTLD_LIFECYCLE, CTLD_ROOMS };
 #define CTLD_STATE_SIZE 1024
 void *ctld_state(int room);
 
@@ -54,9 +54,13 @@ const char *ctld_version(void);
 size_t ctld_page_size(void);
 uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see docs/wire.md */
 
+int ctld_equal(const char *a, const char *b); /* two strings: 1 or 0 */
+
+int ctld_getpid(void);
 int ctld_gettid(void);
 int ctld_thread_exists(int tid); /* in this process: 1 or 0 */
 int ctld_pidfd_open_thread(int tid);
+int ctld_inode(int fd, uint64_t *inode);
 int ctld_close(int fd);
 int ctld_duplicate(int fd); /* close-on-exec */
 void ctld_yield(void);
@@ -66,6 +70,9 @@ void *ctld_map(size_t bytes);
 void ctld_unmap(void *address, size_t bytes);
 /* Give the process fresh zero pages at the same address. */
 int ctld_discard(void *address, size_t bytes);
+
+/* One zeroed page that a forked child finds zeroed again; NULL: not to be had. */
+void *ctld_map_wiped_on_fork(void);
 
 /* Sleep while *word == value, at most until woken; wake one sleeper. */
 void ctld_futex_wait(void *word, uint32_t value);
@@ -82,6 +89,32 @@ enum { CTLD_UPDATE_ANY = 0, CTLD_UPDATE_NO_EXIST = 1 };
 int ctld_bpf_map_info(int map, struct ctld_map_info *info);
 int ctld_bpf_map_update(int map, int pidfd, const void *value, uint64_t flags);
 int ctld_bpf_map_delete(int map, int pidfd);
+
+/* What is at a path: opened without following a last symbolic link, and not for reading. */
+struct ctld_pin {
+	uint8_t is_bpffs, is_file, is_link;
+	uint8_t is_trusted_owner; /* root or the caller */
+	uint8_t others_may_write;
+};
+
+int ctld_open_pin(const char *path, struct ctld_pin *pin);
+/* The object that is pinned at what ctld_open_pin() opened, for writing. Needs /proc. */
+int ctld_bpf_obj_get(int pin);
+
+/* What happens to the names in a directory. */
+int ctld_inotify_open(void);
+int ctld_inotify_add(int inotify, const char *directory);
+void ctld_inotify_remove(int inotify, int watch);
+
+/* Sleep until an event, a wake-up or the end of so many ms; consumes what woke it. */
+int ctld_wake_open(void);
+void ctld_wake(int wake);
+void ctld_wait_events(int inotify, int wake, int ms);
+
+/* A detached thread with a small stack, all signals blocked. */
+int ctld_start_thread(void *(*body)(void *), void *arg);
+void ctld_name_watcher(void); /* the calling thread */
+void ctld_at_exit(void (*handler)(void)); /* one handler */
 
 /* 1 where uname(2) names a kernel from before UPTR (6.13), else 0. */
 int ctld_kernel_predates_uptr(void);

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// Paths at which maps are pinned, and the thread that watches them. A look at a path
+// attaches what is there and detaches what is not; whoever follows a path looks first,
+// from then on the thread does, when inotify says that something happened, and now and
+// then besides, because a mount is no event and a directory that is missing cannot be watched.
+
+import CTLD
+
+/// One followed path.
+struct FollowedPath {
+  /// How often it is followed; 0: this place is not taken.
+  var follows = 0
+  /// Two strings in memory of their own: the path, and its directory.
+  var path: UnsafeMutablePointer<CChar>?
+  /// What the last look found: 0, or a positive errno.
+  var status: Int32 = 0
+  /// The id of the map that was attached for it; 0: none.
+  var map: UInt32 = 0
+  /// inotify's name for the directory; 0: none.
+  var watch: Int32 = 0
+  /// Followed by the parent process, which watches; this child does not.
+  var isInherited = false
+
+  static let bytes: ByteCount = 4096
+
+  var directory: UnsafeMutablePointer<CChar> { path! + Self.bytes }
+}
+
+/// The watching thread, in a page of its own, which outlives the thread.
+struct Watcher: ~Copyable {
+  let inotify: Int32
+  let wake: Int32
+  let process: Int32
+  let end = Latch()
+}
+
+struct Followers<K: Kernel> {
+  static var limit: Int { 8 }
+
+  /// All zero at first.
+  struct State: ~Copyable {
+    var paths = InlineArray<8, FollowedPath>(repeating: FollowedPath())
+    let lock = Lock()
+    var watcher: UnsafeMutablePointer<Watcher>?
+  }
+
+  /// While there is something to wait for, and else.
+  private static var soon: Int32 { 1000 }
+  private static var late: Int32 { 10_000 }
+
+  let state: UnsafeMutablePointer<State>
+  let registry: ThreadRegistry<K>
+
+  // MARK: What a program asks for
+
+  /// Throws EINVAL, ENAMETOOLONG, ENOSPC, ENOMEM, EAGAIN.
+  func follow(_ path: UnsafePointer<CChar>?, _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+              atExit: @convention(c) () -> Void) throws(Errno) {
+    let path = try Self.check(path)
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+
+    let known = place(of: path)
+    if let known, !state.pointee.paths[known].isInherited {
+      state.pointee.paths[known].follows += 1
+      return
+    }
+    let place = if let known { known } else { try takePlace(path) }
+    do throws(Errno) { try startWatcher(watch, atExit) } catch {
+      if known == nil { release(place) }
+      throw error
+    }
+    state.pointee.paths[place].follows = 1
+    state.pointee.paths[place].isInherited = false
+    look(place)
+    ctld_wake(state.pointee.watcher!.pointee.wake)
+  }
+
+  /// Throws EINVAL, ENAMETOOLONG, ENOENT.
+  func unfollow(_ path: UnsafePointer<CChar>?) throws(Errno) {
+    let path = try Self.check(path)
+    end(try remove(path))
+  }
+
+  /// 0 or an errno. Throws EINVAL, ENAMETOOLONG.
+  func status(_ path: UnsafePointer<CChar>?) throws(Errno) -> Int32 {
+    let path = try Self.check(path)
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    guard let place = place(of: path) else { return ENOENT }
+    let followed = state.pointee.paths[place]
+    if followed.isInherited { return ECHILD }
+    let isCurrent = followed.map == 0 || registry.isAttached(followed.map, for: .follower(place))
+    return isCurrent ? followed.status : ECANCELED
+  }
+
+  /// At exit.
+  func stop() {
+    state.pointee.lock.acquire()
+    let watcher = detachWatcher()
+    state.pointee.lock.release()
+    end(watcher)
+  }
+
+  /// The watcher, if that was the last path.
+  private func remove(_ path: UnsafePointer<CChar>) throws(Errno) -> UnsafeMutablePointer<Watcher>? {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    guard let place = place(of: path) else { throw Errno(ENOENT) }
+    state.pointee.paths[place].follows -= 1
+    if state.pointee.paths[place].follows > 0 { return nil }
+    release(place)
+    return isWatching ? nil : detachWatcher()
+  }
+
+  // MARK: Places
+
+  private static func check(_ path: UnsafePointer<CChar>?) throws(Errno) -> UnsafePointer<CChar> {
+    guard let path, path[0] == slash else { throw Errno(EINVAL) }
+    for i in 1..<FollowedPath.bytes where path[i] == 0 { return path }
+    throw Errno(ENAMETOOLONG)
+  }
+
+  private static var slash: CChar { 0x2F }
+
+  private func place(of path: UnsafePointer<CChar>) -> Int? {
+    for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 {
+      if ctld_equal(state.pointee.paths[i].path, path) != 0 { return i }
+    }
+    return nil
+  }
+
+  private func takePlace(_ path: UnsafePointer<CChar>) throws(Errno) -> Int {
+    for i in 0..<Self.limit where state.pointee.paths[i].follows == 0 {
+      guard let memory = ctld_map(2 * FollowedPath.bytes) else { throw Errno(ENOMEM) }
+      let copy = memory.assumingMemoryBound(to: CChar.self)
+      state.pointee.paths[i].path = copy
+      var length = 0
+      var lastSlash = 0
+      while path[length] != 0 {
+        copy[length] = path[length]
+        if path[length] == Self.slash { lastSlash = length }
+        length += 1
+      }
+      let directory = state.pointee.paths[i].directory
+      for k in 0..<max(lastSlash, 1) { directory[k] = path[k] }
+      return i
+    }
+    throw Errno(ENOSPC)
+  }
+
+  private func release(_ place: Int) {
+    let followed = state.pointee.paths[place]
+    if followed.map != 0 { registry.detach(followed.map, for: .follower(place)) }
+    state.pointee.paths[place] = FollowedPath()
+    unwatch(followed.watch)
+    ctld_unmap(followed.path, 2 * FollowedPath.bytes)
+  }
+
+  // MARK: A look
+
+  /// Attach what is pinned at a path, and detach what no longer is.
+  private func look(_ place: Int) {
+    watchDirectory(place)
+    do throws(Errno) {
+      let fd = try openPin(state.pointee.paths[place].path!)
+      defer { registry.kernel.close(fd) }
+      state.pointee.paths[place].status = try settle(place, fd)
+    } catch {
+      state.pointee.paths[place].status = error.code
+      if Self.leavesAttached(error) { return }
+      leave(place)
+    }
+  }
+
+  /// What is pinned is this map: 0 or what is still wrong with it.
+  private func settle(_ place: Int, _ fd: FileDescriptor) throws(Errno) -> Int32 {
+    let map = try registry.map(of: fd)
+    let followed = state.pointee.paths[place]
+    if followed.map == map {
+      guard registry.isAttached(map, for: .follower(place)) else { return ECANCELED }
+      if followed.status == 0 { return 0 }
+    } else {
+      leave(place)
+    }
+    let attachment = try registry.attach(fd, for: .follower(place))
+    state.pointee.paths[place].map = attachment.map
+    return attachment.failure?.code ?? 0
+  }
+
+  private func leave(_ place: Int) {
+    let map = state.pointee.paths[place].map
+    state.pointee.paths[place].map = 0
+    if map != 0 { registry.detach(map, for: .follower(place)) }
+  }
+
+  /// Errors that do not say whether the pin is still what it was: nothing could be opened
+  /// for now, or this process has given up the right to open it.
+  private static func leavesAttached(_ error: Errno) -> Bool {
+    switch error.code {
+    case EACCES, EMFILE, ENFILE, ENOMEM, EAGAIN: true
+    default: false
+    }
+  }
+
+  /// The pin's object, if it can be trusted: who could put another map there, or write in
+  /// that map, is root or the program's own user. It is opened once, and what was
+  /// opened is what is judged.
+  private func openPin(_ path: UnsafePointer<CChar>) throws(Errno) -> FileDescriptor {
+    var pin = ctld_pin()
+    let file = try checked(ctld_open_pin(path, &pin))
+    defer { _ = ctld_close(file) }
+    if pin.is_link != 0 { throw Errno(ELOOP) }
+    guard pin.is_bpffs != 0, pin.is_trusted_owner != 0, pin.others_may_write == 0 else { throw Errno(EPERM) }
+    guard pin.is_file != 0 else { throw Errno(EINVAL) }
+    return FileDescriptor(number: try checked(ctld_bpf_obj_get(file)))
+  }
+
+  /// What is watched is what the path leads to now. Where it cannot be, looks come by time.
+  private func watchDirectory(_ place: Int) {
+    guard let watcher = state.pointee.watcher else { return }
+    let old = state.pointee.paths[place].watch
+    let new = ctld_inotify_add(watcher.pointee.inotify, state.pointee.paths[place].directory)
+    state.pointee.paths[place].watch = max(new, 0)
+    if new != old { unwatch(old) }
+  }
+
+  /// Unless another path has the same directory.
+  private func unwatch(_ watch: Int32) {
+    guard watch > 0, let watcher = state.pointee.watcher else { return }
+    for i in 0..<Self.limit where state.pointee.paths[i].watch == watch { return }
+    ctld_inotify_remove(watcher.pointee.inotify, watch)
+  }
+
+  // MARK: The thread
+
+  private var isWatching: Bool {
+    for i in 0..<Self.limit {
+      let followed = state.pointee.paths[i]
+      if followed.follows > 0 && !followed.isInherited { return true }
+    }
+    return false
+  }
+
+  private func startWatcher(_ body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+                            _ atExit: @convention(c) () -> Void) throws(Errno) {
+    if state.pointee.watcher != nil { return }
+    guard let page = ctld_map(registry.keys.pageSize) else { throw Errno(ENOMEM) }
+    let watcher = page.bindMemory(to: Watcher.self, capacity: 1)
+    // Without inotify, looks come by time.
+    watcher.initialize(to: Watcher(inotify: max(ctld_inotify_open(), -1), wake: ctld_wake_open(),
+                                   process: ctld_getpid()))
+    do throws(Errno) {
+      _ = try checked(watcher.pointee.wake)
+      // Made known first: the thread ends where it is not.
+      state.pointee.watcher = watcher
+      _ = try checked(ctld_start_thread(body, watcher))
+    } catch {
+      state.pointee.watcher = nil
+      dispose(watcher)
+      throw Errno(error.code == ENOMEM ? ENOMEM : EAGAIN)
+    }
+    ctld_at_exit(atExit)
+  }
+
+  /// The thread's body.
+  func watch(_ watcher: UnsafeMutablePointer<Watcher>) {
+    ctld_name_watcher()
+    while let patience = lookAround(watcher) {
+      ctld_wait_events(watcher.pointee.inotify, watcher.pointee.wake, patience)
+    }
+    watcher.pointee.end.open()
+  }
+
+  /// Look at every path. When to look again at the latest, in ms; nil: never.
+  private func lookAround(_ watcher: UnsafeMutablePointer<Watcher>) -> Int32? {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    guard state.pointee.watcher == watcher else { return nil }
+    var patience = Self.late
+    for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 && !state.pointee.paths[i].isInherited {
+      look(i)
+      let followed = state.pointee.paths[i]
+      if followed.status != 0 || followed.watch == 0 { patience = Self.soon }
+    }
+    return patience
+  }
+
+  /// The thread will find that it is not the watcher any more.
+  private func detachWatcher() -> UnsafeMutablePointer<Watcher>? {
+    let watcher = state.pointee.watcher
+    state.pointee.watcher = nil
+    for i in 0..<Self.limit { state.pointee.paths[i].watch = 0 }
+    return watcher
+  }
+
+  /// Not with the lock, which the thread may be waiting for.
+  private func end(_ watcher: UnsafeMutablePointer<Watcher>?) {
+    guard let watcher else { return }
+    if watcher.pointee.process == ctld_getpid() {
+      ctld_wake(watcher.pointee.wake)
+      watcher.pointee.end.wait()
+    }
+    dispose(watcher)
+  }
+
+  private func dispose(_ watcher: UnsafeMutablePointer<Watcher>) {
+    _ = ctld_close(watcher.pointee.inotify)
+    _ = ctld_close(watcher.pointee.wake)
+    ctld_unmap(watcher, registry.keys.pageSize)
+  }
+
+  // MARK: Fork
+
+  func lockForFork() { state.pointee.lock.acquire() }
+  func unlockAfterFork() { state.pointee.lock.release() }
+
+  /// A child watches nothing. Its descriptors are the parent's: they are closed, no more.
+  func resetInChild() {
+    if let watcher = detachWatcher() { dispose(watcher) }
+    for i in 0..<Self.limit { state.pointee.paths[i].isInherited = state.pointee.paths[i].follows > 0 }
+    state.pointee.lock.reset()
+  }
+
+  /// As the registry's. What another thread was changing is given up.
+  func resetInUnpreparedChild() {
+    if state.pointee.watcher?.pointee.process == ctld_getpid() { return }
+    if !state.pointee.lock.isFree {
+      state.pointee.watcher = nil
+      for i in 0..<Self.limit { state.pointee.paths[i] = FollowedPath() }
+    }
+    resetInChild()
+  }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// What becomes of the registry in a forked child. Only the calling thread lives there,
+// under a new id, and nothing of it is published; its pointers and values stay, and so
+// do the maps that were attached. What other threads had is free.
+
+import CTLD
+
+extension ThreadRegistry {
+  func lockForFork() { state.pointee.lock.acquire() }
+  func unlockAfterFork() { state.pointee.lock.release() }
+
+  /// After fork(2), whose handlers held the lock.
+  func resetInChild(_ thread: CallingThread) {
+    forgetParent(thread)
+    state.pointee.lock.reset()
+  }
+
+  /// After `_Fork`, a bare clone(2), or a fork by a signal handler that interrupted a call:
+  /// nobody held the lock for the child. If some other thread did, the registry is in
+  /// whatever state that thread had brought it into.
+  func resetInUnpreparedChild(_ thread: CallingThread) {
+    if state.pointee.lock.isFree { forgetParent(thread) } else { startAnew(thread) }
+    state.pointee.lock.reset()
+  }
+
+  /// In a child of a handler that interrupted a call of this thread which holds the lock:
+  /// the call goes on here, with a descriptor of the parent's thread, and must not touch
+  /// its elements. Whatever number of a map it has read already is closed.
+  func cutOffInterruptedCall() {
+    state.pointee.isCutOff = true
+    for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 {
+      let old = state.pointee.maps[i].fd
+      state.pointee.maps[i].fd = (try? kernel.duplicate(old)) ?? FileDescriptor(number: -1)
+      kernel.close(old)
+    }
+  }
+
+  private func forgetParent(_ thread: CallingThread) {
+    deactivate(thread)
+    let own = thread.registered
+    forEachRecord { record in
+      if record != own { lose(record) }
+    }
+    if let own { makeOwn(own) }
+    state.pointee.isCutOff = false
+    dropIdleMaps()
+  }
+
+  /// Nothing is trusted but the calling thread's own record and what can be asked of the
+  /// kernel. The memory of the others is lost.
+  private func startAnew(_ thread: CallingThread) {
+    deactivate(thread)
+    state.pointee.generation += 1
+    state.pointee.arena = BlockArena.State()
+    state.pointee.first = nil
+    state.pointee.free = nil
+    state.pointee.unclaimed = 0
+    state.pointee.recordsInUse = thread.registered == nil ? 0 : 1
+    for i in 0..<Self.mapLimit { verify(i) }
+    if let own = thread.registered {
+      own.pointee.generation = state.pointee.generation
+      own.pointee.next = nil
+      own.pointee.previous = nil
+      state.pointee.first = own
+      let wanted = own.pointee.wanted & maps(that: own)
+      own.pointee.published = 0
+      own.pointee.wanted = 0
+      note(own, wanted: wanted)
+      makeOwn(own)
+    }
+    state.pointee.isCutOff = false
+    dropIdleMaps()
+  }
+
+  private func makeOwn(_ record: Record) {
+    note(record, published: 0)
+    record.pointee.task = kernel.currentTask
+    record.pointee.life = .unknown
+  }
+
+  /// Keep a place only if its descriptor is the map's.
+  private func verify(_ place: Int) {
+    let map = state.pointee.maps[place]
+    state.pointee.maps[place].threads = 0
+    if map.id != 0, (try? kernel.info(of: map.fd).id) != map.id { state.pointee.maps[place] = DataMap() }
+  }
+}
