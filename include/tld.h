@@ -213,7 +213,8 @@ int tld_publish(void);
  * thread is not readable through it, after
  *	-EXDEV		the map has the format of Linux 6.18 to 7.0, which cannot
  *			describe that thread's memory; threads that start later work
- *	-EAGAIN, -ENOMEM, -EMFILE, -ENFILE  try again
+ *	-EAGAIN, -ENOMEM, -EMFILE, -ENFILE  try again (-EAGAIN also while a thread whose first
+ *			call could open no descriptor has not called again)
  * If nothing could be confirmed about the map, these and the following mean that
  * it is not attached:
  *	-EBADF		@map_fd is not open
@@ -237,7 +238,7 @@ int tld_attach(int map_fd);
  * with it publishes that thread again. Data and pointers stay as they are. When it
  * returns 0, no later look-up by a BPF program finds a thread of this process.
  *
- * Return: 0; -EBADF; -EINVAL if it is no map; -ENOENT if the map is not known;
+ * Return: 0; -EBADF; -EINVAL if it is no task local data map; -ENOENT if it is not known;
  * another negative errno if some thread could not be withdrawn (try again).
  *
  * Threads: MT-safe. Signals: -EAGAIN in a handler that interrupted libtld. errno is

@@ -207,20 +207,91 @@ void *ctld_map(size_t bytes)
 	return memory;
 }
 
-void *ctld_map_wiped_on_fork(void)
-{
-	void *page = ctld_map(ctld_page_size());
-
-	if (page && quiet_syscall(SYS_madvise, (long)page, ctld_page_size(), MADV_WIPEONFORK, 0)) {
-		ctld_unmap(page, ctld_page_size());
-		page = NULL;
-	}
-	return page;
-}
-
 void ctld_unmap(void *address, size_t bytes)
 {
 	quiet_syscall(SYS_munmap, (long)address, bytes, 0, 0);
+}
+
+/* A byte that a forked child finds zero; NULL: not to be had, so forks look like vforks. */
+static char *canary;
+static pid_t owner;
+
+void ctld_take_possession(void)
+{
+	if (canary)
+		__atomic_store_n(canary, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner, getpid(), __ATOMIC_RELAXED);
+}
+
+/* What the library does at fork, once it has anything to do; all three or none. */
+static struct ctld_fork_handlers fork_handlers;
+static int forks_are_handled;
+
+static void before_fork(void)
+{
+	if (fork_handlers.before)
+		fork_handlers.before();
+}
+
+static void after_fork_in_parent(void)
+{
+	if (fork_handlers.in_parent)
+		fork_handlers.in_parent();
+}
+
+static void after_fork_in_child(void)
+{
+	if (fork_handlers.in_child)
+		fork_handlers.in_child();
+	else
+		ctld_take_possession();
+}
+
+int ctld_handle_forks(const struct ctld_fork_handlers *handlers)
+{
+	if (!__atomic_load_n(&forks_are_handled, __ATOMIC_RELAXED)) {
+		if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
+			return -EAGAIN;
+		__atomic_store_n(&forks_are_handled, 1, __ATOMIC_RELAXED);
+	}
+	if (handlers) {
+		__atomic_store_n(&fork_handlers.in_child, handlers->in_child, __ATOMIC_RELAXED);
+		__atomic_store_n(&fork_handlers.in_parent, handlers->in_parent, __ATOMIC_RELAXED);
+		__atomic_store_n(&fork_handlers.before, handlers->before, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+/*
+ * Before there is any other thread or child. In an executable that has libtld.a,
+ * constructors that TLD_DEFINE_KEY() made may come first, and call this.
+ */
+__attribute__((constructor(101))) static void at_load(void)
+{
+	char *page;
+
+	if (owner)
+		return;
+	ctld_handle_forks(NULL); /* where memory is short, the first call tries again */
+	page = ctld_map(ctld_page_size());
+	if (page && quiet_syscall(SYS_madvise, (long)page, ctld_page_size(), MADV_WIPEONFORK, 0))
+		ctld_unmap(page, ctld_page_size());
+	else
+		canary = page;
+	ctld_take_possession();
+}
+
+int ctld_is_copy(void)
+{
+	return canary && !__atomic_load_n(canary, __ATOMIC_RELAXED);
+}
+
+int ctld_ancestry(void)
+{
+	at_load();
+	if (ctld_is_copy())
+		return CTLD_COPIED;
+	return __atomic_load_n(&owner, __ATOMIC_RELAXED) == getpid() ? CTLD_OWN : CTLD_LENT;
 }
 
 int ctld_discard(void *address, size_t bytes)

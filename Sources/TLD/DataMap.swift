@@ -96,6 +96,8 @@ struct DataMap {
     var left = Self.attempts
     while true {
       do { return try kernel.update(fd, task, value, mode) } catch {
+        // The thread ended since its descriptor was opened.
+        if error.code == ENOENT { throw Errno(ESRCH) }
         left -= 1
         try Self.mayRetry(error, left, kernel)
       }

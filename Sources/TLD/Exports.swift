@@ -57,10 +57,10 @@ struct Call: ~Copyable {
     let cancellation = ctld_defer_cancellation()
     thread.shared.pointee.flags = Self.busy
     ctld_signal_fence()
-    switch runtime.lifecycle.ancestry {
-    case .own: break
-    case .copied: runtime.resetInUnpreparedChild()
-    case .lent:
+    switch Int(ctld_ancestry()) {
+    case CTLD_OWN: break
+    case CTLD_COPIED: runtime.resetInUnpreparedChild()
+    default:
       Self.leave(thread, errno, cancellation)
       return nil
     }
@@ -74,7 +74,7 @@ struct Call: ~Copyable {
   @discardableResult
   consuming func end(_ error: Errno? = nil, reportingByErrno: Bool = false) -> Errno? {
     var error = error
-    if runtime.lifecycle.isCopy {
+    if ctld_is_copy() != 0 {
       runtime.resetInUnpreparedChild()
       if error != nil { error = Errno(EAGAIN) }
     }
@@ -229,7 +229,7 @@ public func publish() -> Int32 {
 public func attach(_ map: Int32) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
-    return try call.runtime.registry.attach(FileDescriptor(number: map), for: .caller).failure
+    return try call.runtime.registry.attach(FileDescriptor(number: map), for: .caller, by: call.thread).failure
   }
 }
 

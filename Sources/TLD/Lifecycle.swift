@@ -12,20 +12,6 @@ struct Lifecycle {
   struct State: ~Copyable {
     /// The pthread key plus 1; 0 while there is none.
     let key = Atomic<UInt32>(0)
-    let hasForkHandlers = Atomic<Bool>(false)
-    /// Nonzero memory that is zero in a forked child. nil: not asked for, or not to be had.
-    let canary = Atomic<UnsafeMutablePointer<Atomic<Bool>>?>(nil)
-    /// The process that the state belongs to; 0: not known yet.
-    let process = Atomic<Int32>(0)
-  }
-
-  /// Whose memory this is, seen from the process that runs.
-  enum Ancestry {
-    case own
-    /// A copy of the parent's.
-    case copied
-    /// The parent's itself, which vfork(2) and the like lend.
-    case lent
   }
 
   let state: UnsafeMutablePointer<State>
@@ -33,8 +19,11 @@ struct Lifecycle {
   /// Have the key and the fork handlers. Throws EAGAIN where the process has used up
   /// its pthread keys, or memory.
   func prepare() throws(Errno) {
-    if state.pointee.key.load(ordering: .acquiring) == 0 { try makeKey() }
-    if !state.pointee.hasForkHandlers.load(ordering: .relaxed) { try handleForks() }
+    if state.pointee.key.load(ordering: .acquiring) != 0 { return }
+    var handlers = ctld_fork_handlers(before: beforeFork, in_parent: afterForkInParent,
+                                      in_child: afterForkInChild)
+    _ = try checked(ctld_handle_forks(&handlers))
+    try makeKey()
   }
 
   private func makeKey() throws(Errno) {
@@ -46,49 +35,11 @@ struct Lifecycle {
     }
   }
 
-  private func handleForks() throws(Errno) {
-    if state.pointee.hasForkHandlers.exchange(true, ordering: .relaxed) { return }
-    guard pthread_atfork(beforeFork, afterForkInParent, afterForkInChild) == 0 else {
-      state.pointee.hasForkHandlers.store(false, ordering: .relaxed)
-      throw Errno(EAGAIN)
-    }
-  }
-
   /// See to it that `threadEnds` runs in the calling thread. May allocate, in the
   /// program's own allocator, which may use TLDs: hold no lock. Throws ENOMEM.
   func watchCallingThread() throws(Errno) {
     let key = state.pointee.key.load(ordering: .acquiring) - 1
     guard pthread_setspecific(key, UnsafeRawPointer(bitPattern: 1)) == 0 else { throw Errno(ENOMEM) }
-  }
-
-  // MARK: Whose memory
-
-  var ancestry: Ancestry {
-    if state.pointee.process.load(ordering: .relaxed) == 0 { takePossession() }
-    if isCopy { return .copied }
-    return state.pointee.process.load(ordering: .relaxed) == ctld_getpid() ? .own : .lent
-  }
-
-  var isCopy: Bool {
-    guard let canary = state.pointee.canary.load(ordering: .acquiring) else { return false }
-    return !canary.pointee.load(ordering: .relaxed)
-  }
-
-  /// The process that runs owns the state from now on.
-  func takePossession() {
-    if state.pointee.canary.load(ordering: .acquiring) == nil { plantCanary() }
-    state.pointee.canary.load(ordering: .acquiring)?.pointee.store(true, ordering: .relaxed)
-    state.pointee.process.store(ctld_getpid(), ordering: .relaxed)
-  }
-
-  /// Without one, a child of `_Fork` is taken for one of vfork: calls give EAGAIN there.
-  private func plantCanary() {
-    guard let page = ctld_map_wiped_on_fork() else { return }
-    let canary = page.assumingMemoryBound(to: Atomic<Bool>.self)
-    canary.pointee.store(true, ordering: .relaxed)
-    if !state.pointee.canary.compareExchange(expected: nil, desired: canary, ordering: .releasing).exchanged {
-      ctld_unmap(page, ByteCount(ctld_page_size()))
-    }
   }
 }
 
@@ -130,7 +81,7 @@ private func afterForkInChild() {
   runtime.keys.state.pointee.lock.reset()
   runtime.registry.resetInChild(CallingThread.current)
   runtime.followers.resetInChild()
-  runtime.lifecycle.takePossession()
+  ctld_take_possession()
 }
 
 extension Runtime {
@@ -139,7 +90,7 @@ extension Runtime {
     keys.state.pointee.lock.reset()
     registry.resetInUnpreparedChild(CallingThread.current)
     followers.resetInUnpreparedChild()
-    lifecycle.takePossession()
+    ctld_take_possession()
   }
 
   /// In a child of a handler that interrupted a call, which goes on here when the handler

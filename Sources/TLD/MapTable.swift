@@ -16,7 +16,8 @@ extension ThreadRegistry {
 
   /// Publish every thread in the map of `fd`, now and from now on. Throws what
   /// `tld_attach` documents for a map that is not attached.
-  func attach(_ fd: FileDescriptor, for keeper: Keepers) throws(Errno) -> Attachment {
+  func attach(_ fd: FileDescriptor, for keeper: Keepers,
+              by thread: CallingThread? = nil) throws(Errno) -> Attachment {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
@@ -24,7 +25,7 @@ extension ThreadRegistry {
     let info = try kernel.info(of: fd)
     let place = try admit(fd, info, try DataMap.format(info))
     state.pointee.maps[place].keepers.bits |= keeper.bits
-    return Attachment(map: info.id, failure: publishAll(through: place))
+    return Attachment(map: info.id, failure: publishAll(through: place, thread))
   }
 
   /// Withdraw every thread from a map, whoever wanted it. Throws ENOENT, or what failed
@@ -66,7 +67,7 @@ extension ThreadRegistry {
   }
 
   /// Gives the first thing that failed. A thread that has ended is not a failure.
-  private func publishAll(through place: Int) -> Errno? {
+  private func publishAll(through place: Int, _ caller: CallingThread?) -> Errno? {
     let format = state.pointee.maps[place].format
     var failure: Errno?
     forEachRecord { record in
@@ -74,7 +75,7 @@ extension ThreadRegistry {
       var error: Errno?
       if !record.pointee.fits(format) {
         error = Errno(EXDEV)
-      } else if record.pointee.life == .unknown, record.pointee.task != kernel.currentTask {
+      } else if record.pointee.life == .unknown, record != caller?.registered {
         error = Errno(EAGAIN)
       } else {
         error = publish(record, through: 1 << place)

@@ -154,9 +154,9 @@ struct ThreadRegistry<K: Kernel> {
   /// Withdraw the calling thread's block everywhere and clear it; the thread keeps it,
   /// because its offset in the page, which BPF caches, must stay the same.
   func withdrawAndClear(_ thread: CallingThread) {
-    guard let record = thread.registered else { return }
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
+    guard let record = thread.registered ?? (try? recordInWaiting()) else { return }
     deactivate(thread)
     stopSharing(record)
     let block = record.pointee.block
@@ -244,19 +244,25 @@ struct ThreadRegistry<K: Kernel> {
                         _ isComplete: Bool) {
     let block = record.pointee.block
     let shared = thread.shared
-    if record.pointee.life == .unknown { identify(record) }
+    let isIdentified = record.pointee.life != .unknown || identify(record)
     record.pointee.isSharing = true
     thread.record.pointee = UnsafeMutableRawPointer(record)
     shared.pointee.base = block.data.assumingMemoryBound(to: CChar.self)
     if let fd { shared.pointee.map_fd = fd.number }
     ctld_signal_fence()
-    let limit = isComplete ? UInt16(keys.limit(within: block.dataSize)) : 0
+    let limit = isComplete && isIdentified ? UInt16(keys.limit(within: block.dataSize)) : 0
     shared.pointee.limit = max(shared.pointee.limit, limit)
   }
 
-  /// So that others can publish the thread, also where that was not needed so far.
-  private func identify(_ record: Record) {
-    if let fd = try? open(record) { kernel.close(fd) }
+  /// So that others can publish the thread, also where that was not needed so far. False if
+  /// it is worth while to try again.
+  private func identify(_ record: Record) -> Bool {
+    do {
+      kernel.close(try open(record))
+      return true
+    } catch {
+      return error.code != EMFILE && error.code != ENFILE && error.code != ENOMEM
+    }
   }
 
   func deactivate(_ thread: CallingThread) {
@@ -281,18 +287,19 @@ struct ThreadRegistry<K: Kernel> {
   private func findOrMakeRecord(_ thread: CallingThread,
                                 for format: MapFormat?) throws(Errno) -> (Record, Origin) {
     if let record = thread.registered { return (record, .known) }
-    let task = kernel.currentTask
-    if let record = try claim(task) { return (record, .claimed) }
-    return (try makeRecord(task, .unknown, universal: needsUniversalBlock(for: format)), .made)
+    if let record = try recordInWaiting() {
+      state.pointee.unclaimed -= 1
+      return (record, .claimed)
+    }
+    return (try makeRecord(kernel.currentTask, .unknown, universal: needsUniversalBlock(for: format)), .made)
   }
 
   /// The record that waits for the calling thread.
-  private func claim(_ task: TaskID) throws(Errno) -> Record? {
+  private func recordInWaiting() throws(Errno) -> Record? {
     guard state.pointee.unclaimed > 0 else { return nil }
-    let life = try life(of: task)
-    guard let record = try find(task, life), record.pointee.isUnclaimed else { return nil }
-    state.pointee.unclaimed -= 1
-    return record
+    let task = kernel.currentTask
+    let record = try find(task, try life(of: task))
+    return record?.pointee.isUnclaimed == true ? record : nil
   }
 
   /// As it was before `ownRecord`, whose call failed.
@@ -310,7 +317,7 @@ struct ThreadRegistry<K: Kernel> {
   private func makeRecord(_ task: TaskID, _ life: Life, universal: Bool) throws(Errno) -> Record {
     let bytes = keys.bytesPerThread
     let hasRoom = state.pointee.free != nil && arena.hasRoom(for: bytes, universal: universal)
-    if !hasRoom && state.pointee.recordsInUse >= state.pointee.sweepAt { sweep() }
+    if !hasRoom && state.pointee.recordsInUse >= state.pointee.sweepAt { sweep(for: task) }
     if state.pointee.free == nil { try mapRecords() }
     let block = try arena.allocate(bytes, universal: universal)
 
@@ -345,17 +352,16 @@ struct ThreadRegistry<K: Kernel> {
 
   /// Before new memory is asked for: take back what belongs to threads that are gone.
   /// They ended without pthread destructors, or their element could not be removed;
-  /// with the task its elements went too. A record with the id of the caller, who has
+  /// with the task its elements went too. A record with the id of `newcomer`, who has
   /// none, is a former thread's. Not again before there are twice as many, so that each
   /// new thread pays for few others.
-  private func sweep() {
+  private func sweep(for newcomer: TaskID) {
     defer { state.pointee.sweepAt = 2 * state.pointee.recordsInUse }
-    let own = kernel.currentTask
     forEachRecord { record in
       if record.pointee.hasEnded {
         _ = withdraw(record, from: MapSet.max)
         retire(record)
-      } else if record.pointee.task == own || !kernel.exists(record.pointee.task) {
+      } else if record.pointee.task == newcomer || !kernel.exists(record.pointee.task) {
         lose(record)
       }
     }

@@ -71,8 +71,26 @@ void ctld_unmap(void *address, size_t bytes);
 /* Give the process fresh zero pages at the same address. */
 int ctld_discard(void *address, size_t bytes);
 
-/* One zeroed page that a forked child finds zeroed again; NULL: not to be had. */
-void *ctld_map_wiped_on_fork(void);
+/*
+ * Whose memory this is, seen from the process that runs: its own, a copy of its parent's
+ * (it was forked since ctld_take_possession(), which a constructor calls first), or the
+ * parent's itself, which vfork(2) and the like lend.
+ */
+enum { CTLD_OWN, CTLD_COPIED, CTLD_LENT };
+int ctld_ancestry(void);
+int ctld_is_copy(void);
+void ctld_take_possession(void);
+
+/*
+ * As pthread_atfork(3), which a constructor calls: a child owns its memory even if
+ * libtld was not used before. May be called again. -EAGAIN: no memory.
+ */
+struct ctld_fork_handlers {
+	void (*before)(void);
+	void (*in_parent)(void);
+	void (*in_child)(void);
+};
+int ctld_handle_forks(const struct ctld_fork_handlers *handlers);
 
 /* Sleep while *word == value, at most until woken; wake one sleeper. */
 void ctld_futex_wait(void *word, uint32_t value);
