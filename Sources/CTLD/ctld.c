@@ -380,6 +380,7 @@ int ctld_open_pin(const char *path, struct ctld_pin *pin)
 	pin->is_file = S_ISREG(st.st_mode);
 	pin->is_link = S_ISLNK(st.st_mode);
 	pin->is_trusted_owner = st.st_uid == 0 || st.st_uid == geteuid();
+	pin->inode = st.st_ino;
 	pin->others_may_write = (st.st_mode & S_IWOTH) != 0;
 	return fd;
 }

@@ -17,6 +17,8 @@ struct FollowedPath {
   var status: Int32 = 0
   /// The id of the map that was attached for it; 0: none.
   var map: UInt32 = 0
+  /// The pin that led to it.
+  var inode: UInt64 = 0
   /// inotify's name for the directory; 0: none.
   var watch: Int32 = 0
   /// Followed by the parent process, which watches; this child does not.
@@ -64,7 +66,7 @@ struct Followers<K: Kernel> {
     let known = place(of: path)
     if let known, !state.pointee.paths[known].isInherited {
       state.pointee.paths[known].follows += 1
-      return
+      return look(known)
     }
     let place = if let known { known } else { try takePlace(path) }
     do throws(Errno) { try startWatcher(watch, atExit) } catch {
@@ -163,13 +165,15 @@ struct Followers<K: Kernel> {
   /// Attach what is pinned at a path, and detach what no longer is.
   private func look(_ place: Int) {
     watchDirectory(place)
+    var inode = state.pointee.paths[place].inode
     do throws(Errno) {
-      let fd = try openPin(state.pointee.paths[place].path!)
+      let fd = try openPin(state.pointee.paths[place].path!, &inode)
       defer { registry.kernel.close(fd) }
       state.pointee.paths[place].status = try settle(place, fd)
+      state.pointee.paths[place].inode = inode
     } catch {
       state.pointee.paths[place].status = error.code
-      if Self.leavesAttached(error) { return }
+      if Self.saysNothing(error) && inode == state.pointee.paths[place].inode { return }
       leave(place)
     }
   }
@@ -195,9 +199,9 @@ struct Followers<K: Kernel> {
     if map != 0 { registry.detach(map, for: .follower(place)) }
   }
 
-  /// Errors that do not say whether the pin is still what it was: nothing could be opened
-  /// for now, or this process has given up the right to open it.
-  private static func leavesAttached(_ error: Errno) -> Bool {
+  /// Errors that do not say whether a pin, still the same, is what it was: nothing could be
+  /// opened for now, or this process has given up the right to open it.
+  private static func saysNothing(_ error: Errno) -> Bool {
     switch error.code {
     case EACCES, EMFILE, ENFILE, ENOMEM, EAGAIN: true
     default: false
@@ -207,10 +211,11 @@ struct Followers<K: Kernel> {
   /// The pin's object, if it can be trusted: who could put another map there, or write in
   /// that map, is root or the program's own user. It is opened once, and what was
   /// opened is what is judged.
-  private func openPin(_ path: UnsafePointer<CChar>) throws(Errno) -> FileDescriptor {
+  private func openPin(_ path: UnsafePointer<CChar>, _ inode: inout UInt64) throws(Errno) -> FileDescriptor {
     var pin = ctld_pin()
     let file = try checked(ctld_open_pin(path, &pin))
     defer { _ = ctld_close(file) }
+    inode = pin.inode
     if pin.is_link != 0 { throw Errno(ELOOP) }
     guard pin.is_bpffs != 0, pin.is_trusted_owner != 0, pin.others_may_write == 0 else { throw Errno(EPERM) }
     guard pin.is_file != 0 else { throw Errno(EINVAL) }

@@ -113,6 +113,7 @@ struct ctld_pin {
 	uint8_t is_bpffs, is_file, is_link;
 	uint8_t is_trusted_owner; /* root or the caller */
 	uint8_t others_may_write;
+	uint64_t inode;
 };
 
 int ctld_open_pin(const char *path, struct ctld_pin *pin);
