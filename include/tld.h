@@ -144,6 +144,7 @@ int tld_key_err_or_zero(tld_key_t key);
  *	EXDEV		the map has the format of Linux 6.18 to 7.0, which cannot
  *			describe this thread's memory; threads started later work
  *	EMFILE, ENFILE	no file descriptor left (the first call needs one or two)
+ *	ENOSPC		8 maps are attached, and this is not one of them
  *	ENOMEM		no memory
  *	EAGAIN		the kernel was busy: try again; or called from a signal
  *			handler that interrupted libtld
@@ -214,7 +215,7 @@ int tld_publish(void);
  *	-EXDEV		the map has the format of Linux 6.18 to 7.0, which cannot
  *			describe that thread's memory; threads that start later work
  *	-EAGAIN, -ENOMEM, -EMFILE, -ENFILE  try again (-EAGAIN also while a thread whose first
- *			call could open no descriptor has not called again)
+ *			call could not open its pidfd has not called tld_publish())
  * If nothing could be confirmed about the map, these and the following mean that
  * it is not attached:
  *	-EBADF		@map_fd is not open

@@ -46,7 +46,10 @@ struct DataMap {
                           _ kernel: K) throws(Errno) {
     let value = MapValue(bytes: scratch)
     value.set(data: block.pageAddress, meta: meta, start: block.start, format: format)
-    try update(task, scratch, .replaceOrInsert, kernel)
+    do { try update(task, scratch, .replaceOrInsert, kernel) } catch {
+      // The pages are there; they could not be pinned for now.
+      throw error.code == EFAULT ? Errno(EAGAIN) : error
+    }
   }
 
   /// Remove the element of `task`; there need not be one.

@@ -73,12 +73,12 @@ struct Linux: Kernel {
     let result = ctld_pidfd_open_thread(task.number)
     // PIDFD_THREAD is unknown before Linux 6.9, which had no UPTR either.
     if result == -EINVAL { throw Errno(EOPNOTSUPP) }
-    return FileDescriptor(number: try checked(result))
+    return FileDescriptor(number: try understood(result))
   }
 
   func life(of task: FileDescriptor) throws(Errno) -> Life {
     var inode: UInt64 = 0
-    _ = try checked(ctld_inode(task.number, &inode))
+    _ = try understood(ctld_inode(task.number, &inode))
     return Life(number: inode)
   }
 
@@ -88,7 +88,7 @@ struct Linux: Kernel {
     let result = ctld_duplicate(fd.number)
     // The lowest number that it asks for is beyond the process's limit.
     if result == -EINVAL { throw Errno(EMFILE) }
-    return FileDescriptor(number: try checked(result))
+    return FileDescriptor(number: try understood(result))
   }
 
   func info(of map: FileDescriptor) throws(Errno) -> MapInfo {
@@ -96,7 +96,7 @@ struct Linux: Kernel {
     let result = ctld_bpf_map_info(map.number, &info)
     // What this command of bpf(2), unlike the others, says of a descriptor not open.
     if result == -EBADFD { throw Errno(EBADF) }
-    _ = try checked(result)
+    _ = try understood(result)
     return MapInfo(id: info.id, isTaskStorage: info.type == UInt32(CTLD_MAP_TYPE_TASK_STORAGE),
                    keySize: ByteCount(info.key_size), valueSize: ByteCount(info.value_size))
   }
@@ -104,13 +104,26 @@ struct Linux: Kernel {
   func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,
               _ mode: UpdateMode) throws(Errno) {
     let flags = mode == .insertOnly ? CTLD_UPDATE_NO_EXIST : CTLD_UPDATE_ANY
-    _ = try checked(ctld_bpf_map_update(map.number, task.number, value, UInt64(flags)))
+    _ = try understood(ctld_bpf_map_update(map.number, task.number, value, UInt64(flags)))
   }
 
   func delete(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno) {
-    _ = try checked(ctld_bpf_map_delete(map.number, task.number))
+    _ = try understood(ctld_bpf_map_delete(map.number, task.number))
   }
 
+  /// With the errnos that tld.h documents, and those that the rooms make something of.
+  private func understood(_ result: Int32) throws(Errno) -> Int32 {
+    if result >= 0 { return result }
+    switch -result {
+    case EPERM, ENOSYS, EOPNOTSUPP, EINVAL, EBADF, EFAULT, ENOENT, EEXIST, ESRCH, ENOMEM, EMFILE, ENFILE,
+         EAGAIN, ETIMEDOUT, EDEADLK, EINTR, EBUSY:
+      throw Errno(-result)
+    case EACCES: throw Errno(EPERM)  // a security module's
+    case ENODEV: throw Errno(ENOSYS)  // a kernel without pidfds
+    case E2BIG: throw Errno(EOPNOTSUPP)  // one that knows less of bpf(2)
+    default: throw Errno(EAGAIN)
+    }
+  }
 }
 
 /// What CTLD gives: a value, or a negative errno.

@@ -261,7 +261,7 @@ struct ThreadRegistry<K: Kernel> {
       kernel.close(try open(record))
       return true
     } catch {
-      return error.code != EMFILE && error.code != ENFILE && error.code != ENOMEM
+      return error.code == EOPNOTSUPP || error.code == ENOSYS
     }
   }
 
