@@ -171,10 +171,10 @@ void *tld_get_data(int map_fd, tld_key_t key);
  *	E2BIG		this thread's memory, laid out before the TLD was created,
  *			cannot hold it
  *	ENOMEM		no memory
- *	EMFILE, ENFILE	no descriptor, in a thread's first call, while there are references
- *			to threads that have not called yet (tld_ref_thread())
  *	EAGAIN		called from a signal handler that interrupted libtld, or in a
- *			child of vfork() that has not executed a program yet
+ *			child of vfork() that has not executed a program yet; or no
+ *			descriptor can be had in the first call of a thread that is referred
+ *			to already (tld_ref_thread())
  *
  * Threads: MT-safe. Signals: async-signal-safe in a thread that has called it
  * before, while every attached map served it, with a key at or behind this one;
@@ -316,8 +316,8 @@ int tld_follow_status(const char *pin_path);
  * For a dispatcher that sets what its workers' TLDs say. A thread that has no data
  * yet gets some, readable through the attached maps at once, and finds them when
  * it uses TLDs. The reference keeps the memory, not the thread: after the thread has
- * ended, pointers stay valid, to zeros at first, and BPF sees nothing of them, until
- * tld_unref_thread().
+ * ended, pointers stay valid, to data that its end has cleared (unless it ended without
+ * pthread destructors), and BPF sees nothing of them, until tld_unref_thread().
  *
  * Return: the reference, or NULL with errno
  *	EINVAL		@tid is not positive, or no TLD exists yet

@@ -31,6 +31,7 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#define OVERFLOW_UID 65534 /* DEFAULT_OVERFLOWUID of the kernel */
 #ifndef BPF_FS_MAGIC
 #define BPF_FS_MAGIC 0xcafe4a11
 #endif
@@ -360,6 +361,28 @@ int ctld_bpf_map_delete(int map, int pidfd)
 	return bpf_element(BPF_MAP_DELETE_ELEM, map, pidfd, NULL, 0);
 }
 
+/*
+ * Whether a file is root's or the caller's. In a user namespace all users that it does
+ * not map look like the overflow id, root as well as strangers, and the caller maybe, too.
+ */
+static int is_trusted(uid_t owner)
+{
+	char map[64] = "";
+	int fd;
+
+	if (owner == 0)
+		return 1;
+	if (owner != geteuid())
+		return 0;
+	if (owner != OVERFLOW_UID)
+		return 1;
+	fd = quiet_syscall(SYS_openat, AT_FDCWD, (long)"/proc/self/uid_map", O_RDONLY | O_CLOEXEC, 0);
+	quiet_syscall(SYS_read, fd, (long)map, sizeof(map) - 1, 0);
+	ctld_close(fd);
+	/* "0 0 4294967295": all of them */
+	return strstr(map, " 4294967295\n") != NULL;
+}
+
 int ctld_open_pin(const char *path, struct ctld_pin *pin)
 {
 	int fd = quiet_syscall(SYS_openat, AT_FDCWD, (long)path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -379,7 +402,7 @@ int ctld_open_pin(const char *path, struct ctld_pin *pin)
 	pin->is_bpffs = (uint32_t)fs.f_type == BPF_FS_MAGIC;
 	pin->is_file = S_ISREG(st.st_mode);
 	pin->is_link = S_ISLNK(st.st_mode);
-	pin->is_trusted_owner = st.st_uid == 0 || st.st_uid == geteuid();
+	pin->is_trusted_owner = is_trusted(st.st_uid);
 	pin->inode = st.st_ino;
 	pin->others_may_write = (st.st_mode & S_IWOTH) != 0;
 	return fd;
@@ -440,20 +463,56 @@ void ctld_wait_events(int inotify, int wake, int ms)
 			;
 }
 
-static int start_thread(void *(*body)(void *), void *arg, size_t stack)
+static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg, size_t stack)
 {
 	pthread_attr_t attr;
-	pthread_t thread;
 	int err = pthread_attr_init(&attr);
 
 	if (err)
 		return -err;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (stack)
-		pthread_attr_setstacksize(&attr, stack);
-	err = pthread_create(&thread, &attr, body, arg);
+	pthread_attr_setstacksize(&attr, stack);
+	err = pthread_create(thread, &attr, body, arg);
 	pthread_attr_destroy(&attr);
 	return -err;
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* Whether a thread can have so small a stack: 0, -EINVAL, or what else failed. */
+static int try_stack(size_t stack)
+{
+	pthread_t thread;
+	int err = start_thread(&thread, nothing, NULL, stack), state;
+
+	if (err)
+		return err;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_join(thread, NULL);
+	pthread_setcancelstate(state, NULL);
+	return 0;
+}
+
+/*
+ * glibc puts the program's thread-local variables on a thread's stack, does not tell how
+ * many bytes they are, and says EINVAL where they do not fit. Where they fit into half of
+ * a stack, the other half is left.
+ */
+static int start_on_small_stack(void *(*body)(void *), void *arg)
+{
+	size_t stack = 64 << 10;
+	pthread_t thread;
+	int err;
+
+	while ((err = try_stack(stack / 2)) == -EINVAL && stack < 1 << 30)
+		stack *= 2;
+	if (!err)
+		err = start_thread(&thread, body, arg, stack);
+	if (!err)
+		pthread_detach(thread);
+	return err;
 }
 
 int ctld_start_thread(void *(*body)(void *), void *arg)
@@ -463,9 +522,7 @@ int ctld_start_thread(void *(*body)(void *), void *arg)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = start_thread(body, arg, 64 << 10);
-	if (err == -EINVAL) /* the program's thread-local variables do not fit */
-		err = start_thread(body, arg, 0);
+	err = start_on_small_stack(body, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return err;
 }

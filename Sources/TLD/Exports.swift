@@ -42,6 +42,7 @@ extension CallingThread {
 /// not cancelled midway, and errno as it was unless it fails.
 struct Call: ~Copyable {
   private static let busy: UInt16 = 1
+  /// Counts the forks under way, of which one may be by a handler that interrupted another.
   private static let forking: UInt16 = 2
 
   let thread: CallingThread
@@ -89,21 +90,18 @@ struct Call: ~Copyable {
     ctld_restore_cancellation(cancellation)
   }
 
-  /// Between fork's handlers nothing of the library may be called by signal handlers. False
-  /// in a thread that is inside the library, and for the handlers of such a fork.
+  /// From before a fork until after it the library counts as busy. False in a thread that was
+  /// busy already.
   static func beginFork() -> Bool {
     let thread = ctld_self()!
-    if thread.pointee.flags != 0 { return false }
-    thread.pointee.flags = forking
-    return true
+    thread.pointee.flags += forking
+    return isForking
   }
 
-  static func endFork() -> Bool {
-    let thread = ctld_self()!
-    if thread.pointee.flags != forking { return false }
-    thread.pointee.flags = 0
-    return true
-  }
+  static func endFork() { ctld_self().pointee.flags -= forking }
+
+  /// Whether the library is busy with one fork, and with nothing else.
+  static var isForking: Bool { ctld_self().pointee.flags == forking }
 }
 
 /// A call that gives a pointer, or nil with errno.
@@ -254,7 +252,7 @@ public func detachID(_ map: UInt32) -> Int32 {
 public func follow(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
-    try call.runtime.followers.follow(path, watchPaths, atExit: stopWatching)
+    try call.runtime.followers.follow(path, by: call.thread, watchPaths, atExit: stopWatching)
     return nil
   }
 }

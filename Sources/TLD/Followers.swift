@@ -57,7 +57,7 @@ struct Followers<K: Kernel> {
   // MARK: What a program asks for
 
   /// Throws EINVAL, ENAMETOOLONG, ENOSPC, ENOMEM, EAGAIN.
-  func follow(_ path: UnsafePointer<CChar>?, _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+  func follow(_ path: UnsafePointer<CChar>?, by thread: CallingThread, _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
               atExit: @convention(c) () -> Void) throws(Errno) {
     let path = try Self.check(path)
     state.pointee.lock.acquire()
@@ -66,7 +66,7 @@ struct Followers<K: Kernel> {
     let known = place(of: path)
     if let known, !state.pointee.paths[known].isInherited {
       state.pointee.paths[known].follows += 1
-      return look(known)
+      return look(known, by: thread)
     }
     let place = if let known { known } else { try takePlace(path) }
     do throws(Errno) { try startWatcher(watch, atExit) } catch {
@@ -75,7 +75,7 @@ struct Followers<K: Kernel> {
     }
     state.pointee.paths[place].follows = 1
     state.pointee.paths[place].isInherited = false
-    look(place)
+    look(place, by: thread)
     ctld_wake(state.pointee.watcher!.pointee.wake)
   }
 
@@ -92,7 +92,6 @@ struct Followers<K: Kernel> {
     defer { state.pointee.lock.release() }
     guard let place = place(of: path) else { return ENOENT }
     let followed = state.pointee.paths[place]
-    if followed.isInherited { return ECHILD }
     let isCurrent = followed.map == 0 || registry.isAttached(followed.map, for: .follower(place))
     return isCurrent ? followed.status : ECANCELED
   }
@@ -154,7 +153,7 @@ struct Followers<K: Kernel> {
 
   private func release(_ place: Int) {
     let followed = state.pointee.paths[place]
-    if followed.map != 0 { registry.detach(followed.map, for: .follower(place)) }
+    registry.detach(for: .follower(place))
     state.pointee.paths[place] = FollowedPath()
     unwatch(followed.watch)
     ctld_unmap(followed.path, 2 * FollowedPath.bytes)
@@ -163,13 +162,13 @@ struct Followers<K: Kernel> {
   // MARK: A look
 
   /// Attach what is pinned at a path, and detach what no longer is.
-  private func look(_ place: Int) {
+  private func look(_ place: Int, by thread: CallingThread?) {
     watchDirectory(place)
     var inode = state.pointee.paths[place].inode
     do throws(Errno) {
       let fd = try openPin(state.pointee.paths[place].path!, &inode)
       defer { registry.kernel.close(fd) }
-      state.pointee.paths[place].status = try settle(place, fd)
+      state.pointee.paths[place].status = try settle(place, fd, thread)
       state.pointee.paths[place].inode = inode
     } catch {
       state.pointee.paths[place].status = error.code
@@ -179,24 +178,24 @@ struct Followers<K: Kernel> {
   }
 
   /// What is pinned is this map: 0 or what is still wrong with it.
-  private func settle(_ place: Int, _ fd: FileDescriptor) throws(Errno) -> Int32 {
+  private func settle(_ place: Int, _ fd: FileDescriptor, _ thread: CallingThread?) throws(Errno) -> Int32 {
     let map = try registry.map(of: fd)
     let followed = state.pointee.paths[place]
     if followed.map == map {
       guard registry.isAttached(map, for: .follower(place)) else { return ECANCELED }
       if followed.status == 0 { return 0 }
-    } else {
-      leave(place)
     }
-    let attachment = try registry.attach(fd, for: .follower(place))
+    // A child may have been forked in the middle of this: not only the map that is noted.
+    registry.detach(for: .follower(place), except: map)
+    state.pointee.paths[place].map = 0
+    let attachment = try registry.attach(fd, for: .follower(place), by: thread)
     state.pointee.paths[place].map = attachment.map
     return attachment.failure?.code ?? 0
   }
 
   private func leave(_ place: Int) {
-    let map = state.pointee.paths[place].map
     state.pointee.paths[place].map = 0
-    if map != 0 { registry.detach(map, for: .follower(place)) }
+    registry.detach(for: .follower(place))
   }
 
   /// Errors that do not say whether a pin, still the same, is what it was: nothing could be
@@ -285,7 +284,7 @@ struct Followers<K: Kernel> {
     guard state.pointee.watcher == watcher else { return nil }
     var patience = Self.late
     for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 && !state.pointee.paths[i].isInherited {
-      look(i)
+      look(i, by: nil)
       let followed = state.pointee.paths[i]
       if followed.status != 0 || followed.watch == 0 { patience = Self.soon }
     }
@@ -324,17 +323,17 @@ struct Followers<K: Kernel> {
   /// A child watches nothing. Its descriptors are the parent's: they are closed, no more.
   func resetInChild() {
     if let watcher = detachWatcher() { dispose(watcher) }
-    for i in 0..<Self.limit { state.pointee.paths[i].isInherited = state.pointee.paths[i].follows > 0 }
+    for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 {
+      state.pointee.paths[i].isInherited = true
+      // The child's thread is not in the map: who follows the path here attaches it again.
+      state.pointee.paths[i].status = ECHILD
+    }
     state.pointee.lock.reset()
   }
 
-  /// As the registry's. What another thread was changing is given up.
+  /// The same, whatever another thread was doing with the lock held: a place is filled before
+  /// it is counted as taken, and given back before its memory is.
   func resetInUnpreparedChild() {
-    if state.pointee.watcher?.pointee.process == ctld_getpid() { return }
-    if !state.pointee.lock.isFree {
-      state.pointee.watcher = nil
-      for i in 0..<Self.limit { state.pointee.paths[i] = FollowedPath() }
-    }
-    resetInChild()
+    if state.pointee.watcher?.pointee.process != ctld_getpid() { resetInChild() }
   }
 }

@@ -29,11 +29,13 @@ extension ThreadRegistry {
   /// its elements. Whatever number of a map it has read already is closed.
   func cutOffInterruptedCall() {
     state.pointee.isCutOff = true
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 {
-      let old = state.pointee.maps[i].fd
-      state.pointee.maps[i].fd = (try? kernel.duplicate(old)) ?? FileDescriptor(number: -1)
-      kernel.close(old)
+    var old = InlineArray<8, FileDescriptor>(repeating: FileDescriptor(number: -1))
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 {
+      old[i] = slot(i).pointee.fd
+      slot(i).pointee.fd = (try? kernel.duplicate(old[i])) ?? FileDescriptor(number: -1)
     }
+    // Only now, so that no number is used again for another map.
+    for i in 0..<Self.mapLimit where old[i].number >= 0 { kernel.close(old[i]) }
   }
 
   private func forgetParent(_ thread: CallingThread) {
@@ -81,8 +83,8 @@ extension ThreadRegistry {
 
   /// Keep a place only if its descriptor is the map's.
   private func verify(_ place: Int) {
-    let map = state.pointee.maps[place]
-    state.pointee.maps[place].threads = 0
-    if map.id != 0, (try? kernel.info(of: map.fd).id) != map.id { state.pointee.maps[place] = DataMap() }
+    let map = slot(place).pointee
+    slot(place).pointee.threads = 0
+    if map.id != 0, (try? kernel.info(of: map.fd).id) != map.id { slot(place).pointee = DataMap() }
   }
 }

@@ -68,34 +68,41 @@ private func beforeFork() {
 }
 
 private func afterForkInParent() {
-  guard Call.endFork() else { return }
-  let runtime = Runtime.shared
-  runtime.keys.state.pointee.lock.release()
-  runtime.registry.unlockAfterFork()
-  runtime.followers.unlockAfterFork()
+  if Call.isForking {
+    let runtime = Runtime.shared
+    runtime.keys.state.pointee.lock.release()
+    runtime.registry.unlockAfterFork()
+    runtime.followers.unlockAfterFork()
+  }
+  Call.endFork()
 }
 
 private func afterForkInChild() {
-  guard Call.endFork() else { return Runtime.shared.resetInInterruptedChild() }
   let runtime = Runtime.shared
-  runtime.keys.state.pointee.lock.reset()
-  runtime.registry.resetInChild(CallingThread.current)
-  runtime.followers.resetInChild()
-  ctld_take_possession()
+  if Call.isForking {
+    // First, so that a child of a handler that forks in here is noticed.
+    ctld_take_possession()
+    runtime.keys.state.pointee.lock.reset()
+    runtime.registry.resetInChild(CallingThread.current)
+    runtime.followers.resetInChild()
+  } else {
+    runtime.resetInInterruptedChild()
+  }
+  Call.endFork()
 }
 
 extension Runtime {
   /// In a child that was forked without the handlers' preparation.
   func resetInUnpreparedChild() {
+    ctld_take_possession()
     keys.state.pointee.lock.reset()
     registry.resetInUnpreparedChild(CallingThread.current)
     followers.resetInUnpreparedChild()
-    ctld_take_possession()
   }
 
-  /// In a child of a handler that interrupted a call, which goes on here when the handler
-  /// returns. At its end the child is reset as an unprepared one; until then it needs the locks
-  /// that it holds, and must not wait for those that others held.
+  /// In a child of a handler that interrupted a call, or a fork, which goes on here when the
+  /// handler returns. At the end of the next call the child is reset as an unprepared one;
+  /// until then it needs the locks that it holds, and must not wait for those that others held.
   fileprivate func resetInInterruptedChild() {
     if !keys.state.pointee.lock.isMine { keys.state.pointee.lock.reset() }
     if registry.state.pointee.lock.isMine {

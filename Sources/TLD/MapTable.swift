@@ -24,7 +24,7 @@ extension ThreadRegistry {
 
     let info = try kernel.info(of: fd)
     let place = try admit(fd, info, try DataMap.format(info))
-    state.pointee.maps[place].keepers.bits |= keeper.bits
+    slot(place).pointee.keepers.bits |= keeper.bits
     return Attachment(map: info.id, failure: publishAll(through: place, thread))
   }
 
@@ -39,16 +39,18 @@ extension ThreadRegistry {
     if let error = withdrawAll(from: place) { throw error }
   }
 
-  /// `keeper` no longer wants the map; the last one's going detaches it.
-  func detach(_ map: UInt32, for keeper: Keepers) {
+  /// `keeper` wants no map any more, except this one if it had; the last one's going detaches a map.
+  func detach(for keeper: Keepers, except map: UInt32 = 0) {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
 
-    guard let place = place(of: map) else { return }
-    let kept = state.pointee.maps[place].keepers.bits & ~keeper.bits
-    state.pointee.maps[place].keepers.bits = kept
-    if kept == 0 { _ = withdrawAll(from: place) }
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != map {
+      let keepers = slot(i).pointee.keepers.bits
+      if keepers & keeper.bits == 0 { continue }
+      slot(i).pointee.keepers.bits = keepers & ~keeper.bits
+      if keepers == keeper.bits { _ = withdrawAll(from: i) }
+    }
   }
 
   /// Whether `keeper` has the map attached.
@@ -56,7 +58,7 @@ extension ThreadRegistry {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     guard let place = place(of: map) else { return false }
-    return state.pointee.maps[place].keepers.bits & keeper.bits != 0
+    return slot(place).pointee.keepers.bits & keeper.bits != 0
   }
 
   /// The id of a descriptor's map. Throws EBADF, EINVAL: programs have ids of their own.
@@ -68,15 +70,15 @@ extension ThreadRegistry {
 
   /// Gives the first thing that failed. A thread that has ended is not a failure.
   private func publishAll(through place: Int, _ caller: CallingThread?) -> Errno? {
-    let format = state.pointee.maps[place].format
+    let format = slot(place).pointee.format
     var failure: Errno?
     forEachRecord { record in
       guard record.pointee.isSharing else { return }
       var error: Errno?
       if !record.pointee.fits(format) {
-        error = Errno(EXDEV)
+        error = Errno(isGone(record) ? ESRCH : EXDEV)
       } else if record.pointee.life == .unknown, record != caller?.registered {
-        error = Errno(EAGAIN)
+        error = Errno(kernel.exists(record.pointee.task) ? EAGAIN : ESRCH)
       } else {
         error = publish(record, through: 1 << place)
       }
@@ -87,7 +89,7 @@ extension ThreadRegistry {
 
   private func withdrawAll(from place: Int) -> Errno? {
     let map: MapSet = 1 << place
-    state.pointee.maps[place].keepers = .none
+    slot(place).pointee.keepers = .none
     var failure: Errno?
     forEachRecord { record in
       note(record, wanted: record.pointee.wanted & ~map)
@@ -100,6 +102,14 @@ extension ThreadRegistry {
 
   // MARK: The table
 
+  /// In place: a copy that is changed and written back would bring back a descriptor that
+  /// `cutOffInterruptedCall` replaced in between.
+  func slot(_ place: Int) -> UnsafeMutablePointer<DataMap> {
+    unsafe withUnsafeMutablePointer(to: &state.pointee.maps) {
+      UnsafeMutableRawPointer($0).assumingMemoryBound(to: DataMap.self) + place
+    }
+  }
+
   var attached: MapSet {
     maps { $0.keepers != .none }
   }
@@ -111,14 +121,14 @@ extension ThreadRegistry {
 
   private func maps(_ condition: (DataMap) -> Bool) -> MapSet {
     var set: MapSet = 0
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id != 0 && condition(state.pointee.maps[i]) {
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 && condition(slot(i).pointee) {
       set |= 1 << i
     }
     return set
   }
 
   private func place(of map: UInt32) -> Int? {
-    for i in 0..<Self.mapLimit where state.pointee.maps[i].id == map { return map == 0 ? nil : i }
+    for i in 0..<Self.mapLimit where slot(i).pointee.id == map { return map == 0 ? nil : i }
     return nil
   }
 
@@ -136,13 +146,17 @@ extension ThreadRegistry {
   /// element of the calling thread first, so that no other map gives way for nothing.
   func admit(_ fd: FileDescriptor, _ info: MapInfo, _ format: MapFormat) throws(Errno) -> Int {
     if let place = place(of: info.id) { return place }
-    let map = DataMap(id: info.id, fd: try kernel.duplicate(fd), format: format,
+    var map = DataMap(id: info.id, fd: try kernel.duplicate(fd), format: format,
                       valueSize: info.valueSize, admitted: state.pointee.admissions + 1)
     do throws(Errno) {
       try confirm(map)
       let place = try vacantPlace()
       state.pointee.admissions += 1
-      state.pointee.maps[place] = map
+      // The id last: a place with one has its descriptor.
+      map.id = 0
+      slot(place).pointee = map
+      ctld_signal_fence()
+      slot(place).pointee.id = info.id
       return place
     } catch {
       kernel.close(map.fd)
@@ -162,10 +176,10 @@ extension ThreadRegistry {
   private func vacantPlace() throws(Errno) -> Int {
     var oldest: Int?
     for i in 0..<Self.mapLimit {
-      let map = state.pointee.maps[i]
+      let map = slot(i).pointee
       if map.id == 0 { return i }
       if map.keepers != .none { continue }
-      if oldest == nil || map.admitted < state.pointee.maps[oldest!].admitted { oldest = i }
+      if oldest == nil || map.admitted < slot(oldest!).pointee.admitted { oldest = i }
     }
     guard let oldest else { throw Errno(ENOSPC) }
     if let error = withdrawAll(from: oldest) { throw error }
@@ -176,10 +190,13 @@ extension ThreadRegistry {
   /// A map that nobody attached and no thread uses is let go.
   func dropIdleMaps() {
     for i in 0..<Self.mapLimit {
-      let map = state.pointee.maps[i]
+      let map = slot(i).pointee
       if map.id == 0 || map.threads > 0 || map.keepers != .none { continue }
-      kernel.close(map.fd)
-      state.pointee.maps[i] = DataMap()
+      // Out of the table first: whichever number is there then is this process's to close.
+      slot(i).pointee.id = 0
+      ctld_signal_fence()
+      kernel.close(slot(i).pointee.fd)
+      slot(i).pointee = DataMap()
     }
   }
 
@@ -244,6 +261,15 @@ extension ThreadRegistry {
     return failure
   }
 
+  private func isGone(_ record: Record) -> Bool {
+    do {
+      kernel.close(try open(record))
+      return false
+    } catch {
+      return error.code == ESRCH
+    }
+  }
+
   /// A descriptor of a record's thread. Throws ESRCH if it is gone: its id may be
   /// a stranger's by now, or that of a new thread of this process.
   func open(_ record: Record) throws(Errno) -> FileDescriptor {
@@ -268,7 +294,7 @@ extension ThreadRegistry {
   /// before it is asked whether this is a child, forked by a signal handler in the middle
   /// of the call: there the number was closed, so that no element of the parent is touched.
   private func usable(_ place: Int) throws(Errno) -> DataMap {
-    let map = state.pointee.maps[place]
+    let map = slot(place).pointee
     ctld_signal_fence()
     if state.pointee.isCutOff { throw Errno(EAGAIN) }
     return map
@@ -281,7 +307,7 @@ extension ThreadRegistry {
     record.pointee.wanted = wanted ?? record.pointee.wanted
     let after = record.pointee.published | record.pointee.wanted
     for i in 0..<Self.mapLimit where (before ^ after) & 1 << i != 0 {
-      state.pointee.maps[i].threads += after & 1 << i != 0 ? 1 : -1
+      slot(i).pointee.threads += after & 1 << i != 0 ? 1 : -1
     }
   }
 }

@@ -255,13 +255,13 @@ struct ThreadRegistry<K: Kernel> {
   }
 
   /// So that others can publish the thread, also where that was not needed so far. False if
-  /// it is worth while to try again.
+  /// it is worth while to try again: where pidfds are refused, nobody publishes anything.
   private func identify(_ record: Record) -> Bool {
     do {
       kernel.close(try open(record))
       return true
     } catch {
-      return error.code == EOPNOTSUPP || error.code == ENOSYS
+      return error.code == EOPNOTSUPP || error.code == ENOSYS || error.code == EPERM
     }
   }
 
@@ -298,8 +298,15 @@ struct ThreadRegistry<K: Kernel> {
   private func recordInWaiting() throws(Errno) -> Record? {
     guard state.pointee.unclaimed > 0 else { return nil }
     let task = kernel.currentTask
-    let record = try find(task, try life(of: task))
-    return record?.pointee.isUnclaimed == true ? record : nil
+    var isWaiting = false
+    forEachRecord { isWaiting = isWaiting || $0.pointee.isUnclaimed && $0.pointee.task == task }
+    guard isWaiting else { return nil }
+    do throws(Errno) {
+      let record = try find(task, try life(of: task))
+      return record?.pointee.isUnclaimed == true ? record : nil
+    } catch {
+      throw Errno(EAGAIN)  // whether it is this thread's cannot be told for now
+    }
   }
 
   /// As it was before `ownRecord`, whose call failed.
