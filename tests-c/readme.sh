@@ -39,7 +39,7 @@ command_line()
 ok "the BPF side compiles as README says" sh -c "$(command_line clang)"
 ok "the program compiles as README says" sh -c "$(command_line gcc)"
 ok "the program compiles without a warning" \
-	"$CC" -Wall -Wextra -Wpedantic -Werror -c program.c $(pkg-config --cflags tld libbpf) -o /dev/null
+	"$CC" -Wall -Wextra -Wpedantic -Werror -c program.c $(pkg-config --cflags tld) -o /dev/null
 ok "the program links statically as README says" sh -c "$(sed -n 's/^Statically: `\(.*\)`\.$/\1/p' "$SRC/README.md") -o static"
 
 privileged()
