@@ -166,6 +166,25 @@ $(BUILD)/examples/oncpu: $(ONCPU_SOURCES) $(wildcard examples/oncpu/*.h) $(BUILD
 demo: $(BUILD)/examples/oncpu ## on-CPU time by kind of request, live, for 5 seconds (root)
 	@$(BUILD)/examples/oncpu
 
+DISPATCHER_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/dispatcher/*.c))
+
+$(BUILD)/examples/dispatcher.bpf.o: examples/dispatcher/dispatcher.bpf.c \
+		$(wildcard examples/dispatcher/*.h bpf/*.h) | $(BUILD)/.swift $(BUILD)/.packages-demo
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(BPF_CLANG) $(BPF_CFLAGS) -mcpu=v3 -c $< -o $@
+
+$(BUILD)/examples/dispatcher: $(DISPATCHER_SOURCES) $(wildcard examples/dispatcher/*.h) \
+		$(BUILD)/examples/dispatcher.bpf.o include/tld.h $(BUILD)/libtld.so
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude \
+		-DDISPATCHER_BPF_OBJECT='"$(BUILD)/examples/dispatcher.bpf.o"' $(DISPATCHER_SOURCES) -o $@ \
+		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
+
+.PHONY: demo-dispatcher
+demo-dispatcher: $(BUILD)/examples/dispatcher ## a thread tags its workers, BPF sees it in time (root)
+	@$(BUILD)/examples/dispatcher
+
 # --- Tests -------------------------------------------------------------------
 
 T = $(BUILD)/tests-c
@@ -193,13 +212,13 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment.
-SCRIPTS = library headers install readme demo units
+SCRIPTS = library headers install readme demo dispatcher units
 TESTS = $(C_TESTS:%=$(T)/%) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 
 .PHONY: test-programs
-test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu
+test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher
 
 .PHONY: test
 test: test-programs ## all tests but the long ones; STRICT=1: a kernel that cannot run them fails
@@ -223,12 +242,15 @@ sanitized-tests: all $(SANITIZED:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/te
 		"tests-c/units.sh --sanitize=thread --scratch-path .build-tsan" \
 		"valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes $(BUILD)/tests-c/keys"
 
-# Longer forms of the tests in which threads race; each takes --soak SECONDS.
-SOAK_S ?= 60
-SOAKERS = race_create churn
+# Everything at once for SOAK_S seconds, then longer forms of other tests, each for a
+# thirtieth of that. All take --soak SECONDS.
+SOAK_S ?= 1800
+SOAKERS = race_create churn attach_many attach_ids refs forks hostile_pages hostile_self \
+	follow_restart profiler
 .PHONY: soak
-soak: all $(SOAKERS:%=$(T)/%) $(BPF_OBJECTS) ## concurrency tests for SOAK_S seconds each (60)
-	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(SOAK_S)")
+soak: test-programs ## 200,000 threads, forks, maps that come and go: SOAK_S seconds (1800)
+	@$(T)/soak --soak $(SOAK_S)
+	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(shell expr $(SOAK_S) / 30)")
 
 .PHONY: clean
 clean: ## remove what was built

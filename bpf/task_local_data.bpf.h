@@ -119,7 +119,7 @@ struct tld_map_value {
  * half the TLD's size: one word, so that readers on several processors agree.
  */
 struct tld_key_cache {
-	__u64 page;			/* the data page that the places are for */
+	__u64 page;			/* the data page that the places are for; 0: new */
 	__u64 stamp;			/* of the metadata page with it, 0: none */
 	__u32 exec_id;			/* of the image that published that page */
 	__u32 place[TLD_MAX_KEYS];
@@ -138,6 +138,9 @@ struct {
 	__type(key, int);
 	__type(value, struct tld_key_cache);
 } tld_key_map SEC(".maps");
+
+/* A cache's page while its places are taken back: no page has that address. */
+#define TLD_CACHE_RESETTING 1
 
 /* Both found for one task by tld_object_init(); lives on the stack. */
 struct tld_object {
@@ -210,7 +213,7 @@ __tld_subprogram int __tld_cache_reset(struct task_struct *task, struct tld_map_
 {
 	__u32 exec_id = ((struct task_struct___tld *)task)->self_exec_id;
 	tld_meta_page_t *meta = value->meta;
-	__u64 stamp;
+	__u64 stamp, page = *(volatile __u64 *)&cache->page;
 	int i, verdict;
 
 	if (!meta)
@@ -218,19 +221,25 @@ __tld_subprogram int __tld_cache_reset(struct task_struct *task, struct tld_map_
 	stamp = __tld_stamp(meta);
 	/*
 	 * The element, and the page in it, outlive execve(): this is the old image's data,
-	 * unless the page has been stamped anew since.
+	 * unless the page has been stamped anew since, or a reader on another processor has
+	 * just started the cache for the current one.
 	 */
-	if (cache->page == (__u64)value->data && stamp == cache->stamp)
-		return -TLD_ENODATA;
+	if (page == (__u64)value->data && stamp == cache->stamp)
+		return cache->exec_id == exec_id ? 0 : -TLD_ENODATA;
 	verdict = __tld_judge_image(task, stamp);
 	if (verdict == __TLD_UNKNOWN)
 		return -TLD_ENODATA;
-	/* A reader on another processor must not take a place for the new page's. */
-	cache->page = 0;
-	barrier();
+	/*
+	 * A reader on another processor must not take a place for the new page's. In a new
+	 * cache there is none, and what that reader may have found already stays.
+	 */
+	if (page) {
+		cache->page = TLD_CACHE_RESETTING;
+		barrier();
 #pragma clang loop unroll(disable)
-	for (i = 0; i < TLD_MAX_KEYS; i++)
-		cache->place[i] = 0;
+		for (i = 0; i < TLD_MAX_KEYS; i++)
+			cache->place[i] = 0;
+	}
 	/* A stale page is remembered as one that an earlier image published. */
 	cache->exec_id = verdict == __TLD_CURRENT ? exec_id : exec_id - 1;
 	cache->stamp = stamp;
@@ -342,7 +351,9 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
  */
 __tld_subprogram int __tld_search_name(tld_meta_page_t *meta, const char *name, __u32 *place)
 {
-	__u64 first = -(__s16)*place;
+	__s16 noted = (__s16)*(volatile __u32 *)place;
+	/* A reader on another processor may have found it meanwhile. */
+	__u64 first = noted < 0 ? -noted : 0;
 	struct __tld_search search = { .meta = meta, .name = name, .first = first, .searched = first };
 
 	if (!meta)
@@ -415,5 +426,59 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 		__tld_get((tld_obj), __builtin_offsetof(struct tld_keys, key) /	\
 				     sizeof(tld_key_t), (name), (size));		\
 	})
+
+/*
+ * Remove what the task shared before its execve(). The data first: a reader that makes
+ * a cache while they are there has it removed as well. Removing may fail while another
+ * program holds the storage's lock; then the cache says that an earlier image published
+ * the page.
+ */
+__tld_subprogram int __tld_forget_image(struct task_struct *task)
+{
+	struct tld_map_value *value = bpf_task_storage_get(&tld_data_map, task, 0, 0);
+	struct tld_key_cache *cache;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; value && i < TLD_KEY_MAP_CREATE_RETRY; i++) {
+		bpf_task_storage_delete(&tld_data_map, task);
+		value = bpf_task_storage_get(&tld_data_map, task, 0, 0);
+	}
+	if (!value) {
+		bpf_task_storage_delete(&tld_key_map, task);
+		return 0;
+	}
+	cache = __tld_cache_get(task);
+	if (!cache || !value->meta)
+		return 0;
+	cache->stamp = __tld_stamp(value->meta);
+	cache->exec_id = ((struct task_struct___tld *)task)->self_exec_id - 1;
+	cache->page = (__u64)value->data;
+	return 0;
+}
+
+/**
+ * TLD_WATCH_EXEC() - forget what a task shares when it executes another program
+ *
+ * At file scope, once in an object, with a semicolon. Defines the program
+ * tld_watch_exec on the tracepoint sched_process_exec, which the loader attaches as it
+ * attaches the object's others.
+ *
+ * Optional. A task's element in the data map outlives execve(). Without this program,
+ * tld_object_init() tells the images of a task apart by an address that the kernel
+ * randomises; that says nothing about programs that run without address randomisation
+ * (setarch -R), nor about those that use the kernel's own user header: what their old image
+ * had shared is read until the new one shares something, unless BPF had looked at
+ * the task before. With this program attached before the execve(), nothing is read once
+ * the new image runs, until it shares something itself. An execve() that fails
+ * changes nothing.
+ */
+#define TLD_WATCH_EXEC()								\
+	SEC("tp_btf/sched_process_exec")						\
+	int tld_watch_exec(unsigned long long *ctx)					\
+	{										\
+		return __tld_forget_image((struct task_struct *)ctx[0]);		\
+	}										\
+	int tld_watch_exec(unsigned long long *ctx)
 
 #endif /* TLD_TASK_LOCAL_DATA_BPF_H */

@@ -116,4 +116,7 @@ PROGRAMS("tp_btf/sched_switch", tp_btf, PLACE_TP_BTF, unsigned long long,
 	 (struct task_struct *)ctx[1])
 PROGRAMS("iter/task", iter, PLACE_ITER, struct bpf_iter__task___test, ctx->task)
 
+/* That it loads; what it does is exec_watch's subject. */
+TLD_WATCH_EXEC();
+
 char _license[] SEC("license") = "Dual BSD/GPL";

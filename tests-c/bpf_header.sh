@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
 # bpf_header.sh OUTPUT FLAGS CLANG... - compile bpf_header.bpf.c with each clang,
-# at -mcpu=v2, v3 and v4, with a vmlinux.h and without, into the directory OUTPUT,
+# at -mcpu=v1 to v4, with a vmlinux.h and without, into the directory OUTPUT,
 # and write there the list that the test bpf_header reads, a line each:
 #
 #	load FILE		an object that has to load and to read rightly
@@ -43,7 +43,7 @@ compile_variant() { # NAME-OF-CLANG CLANG CPU TYPES FLAG...
 
 # All variants of one clang.
 compile_all() { # NAME CLANG
-	for cpu in v2 v3 v4; do
+	for cpu in v1 v2 v3 v4; do
 		if ! echo 'int x;' | "$2" -target bpf -mcpu=$cpu -x c -c - -o "$output/probe.o" 2>"$output/errors"; then
 			echo "skip $1.$cpu: this clang has no -mcpu=$cpu" >>"$list"
 			continue

@@ -140,7 +140,7 @@ static void relay_points(int from)
 __attribute__((unused))
 static void in_child_named(const char *name, void (*body)(void))
 {
-	int ends[2], status;
+	int ends[2], status, failures = tap_failures;
 	pid_t child;
 
 	fflush(stdout);
@@ -164,8 +164,8 @@ static void in_child_named(const char *name, void (*body)(void))
 	if (WIFSIGNALED(status)) {
 		ok(false, "case %s runs to its end", name);
 		diag("  %s", WTERMSIG(status) == SIGALRM ? "it hung" : strsignal(WTERMSIG(status)));
-	} else if (WEXITSTATUS(status) > 1) {
-		/* 1 is tap_bail(), which has printed its point. */
+	} else if (WEXITSTATUS(status) > 1 || (WEXITSTATUS(status) && tap_failures == failures)) {
+		/* 1 is tap_bail(), which has printed its point; or a sanitizer, which has not. */
 		ok(false, "case %s ends by itself, not with status %d", name, WEXITSTATUS(status));
 	}
 }
