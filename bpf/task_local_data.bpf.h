@@ -427,33 +427,25 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 				     sizeof(tld_key_t), (name), (size));		\
 	})
 
+/* A start behind every block: nothing is found until the element is replaced. */
+#define TLD_START_NOWHERE 0xffff
+
 /*
- * Remove what the task shared before its execve(). The data first: a reader that makes
- * a cache while they are there has it removed as well. Removing may fail while another
- * program holds the storage's lock; then the cache says that an earlier image published
- * the page.
+ * Remove what the task shared before its execve(). That fails while another program holds
+ * the storage's lock, so what can be done without it comes first. The data before the
+ * cache: a reader that makes a cache while they are there has it removed as well.
  */
 __tld_subprogram int __tld_forget_image(struct task_struct *task)
 {
 	struct tld_map_value *value = bpf_task_storage_get(&tld_data_map, task, 0, 0);
-	struct tld_key_cache *cache;
-	int i;
+	struct tld_key_cache *cache = bpf_task_storage_get(&tld_key_map, task, 0, 0);
 
-#pragma clang loop unroll(disable)
-	for (i = 0; value && i < TLD_KEY_MAP_CREATE_RETRY; i++) {
-		bpf_task_storage_delete(&tld_data_map, task);
-		value = bpf_task_storage_get(&tld_data_map, task, 0, 0);
-	}
-	if (!value) {
-		bpf_task_storage_delete(&tld_key_map, task);
-		return 0;
-	}
-	cache = __tld_cache_get(task);
-	if (!cache || !value->meta)
-		return 0;
-	cache->stamp = __tld_stamp(value->meta);
-	cache->exec_id = ((struct task_struct___tld *)task)->self_exec_id - 1;
-	cache->page = (__u64)value->data;
+	if (value)
+		value->start = TLD_START_NOWHERE;
+	if (cache)
+		cache->page = TLD_CACHE_RESETTING;
+	bpf_task_storage_delete(&tld_data_map, task);
+	bpf_task_storage_delete(&tld_key_map, task);
 	return 0;
 }
 

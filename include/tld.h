@@ -283,8 +283,9 @@ int tld_follow(const char *pin_path);
 /**
  * tld_unfollow() - undo one tld_follow(); the last one detaches the map
  *
- * Return: 0, -EINVAL as tld_follow(), or -ENOENT if the path is not followed.
- * Threads and signals as tld_follow().
+ * Return: 0; -EINVAL, -ENAMETOOLONG as tld_follow(); -ENOENT if the path is not
+ * followed; another negative errno if some thread could not be withdrawn: the path is
+ * still followed, try again. Threads and signals as tld_follow().
  */
 int tld_unfollow(const char *pin_path);
 
@@ -298,6 +299,7 @@ int tld_unfollow(const char *pin_path);
  *	-EACCES		the directory may not be searched, or the pin not be opened
  *	-EPERM		it does not lie in a BPF file system, belongs to somebody else than
  *			root and the caller, or others may write it; or bpf(2) is refused
+ *	-ELOOP		the path ends in a symbolic link
  *	-EINVAL		what is pinned there is no task local data map
  *	-ECANCELED	the map that is pinned there was detached by tld_detach()
  *	-ECHILD		followed by the parent process: call tld_follow() again

@@ -64,6 +64,18 @@ static const char *const layouts[LAYOUTS][3] = {
 	{ "value", "pad", "other" },
 };
 
+/* What the heap held is the first value there (fault 3 of docs/wire.md); here it is zero. */
+static bool standin_zeroed(void)
+{
+	if (standin_self)
+		return true;
+	standin_self = aligned_alloc(sizeof(*standin_self), sizeof(*standin_self));
+	if (!standin_self)
+		return false;
+	memset(standin_self, 0, sizeof(*standin_self));
+	return !standin_publish(MAP_FD);
+}
+
 static uint64_t *take(enum way way, int layout, int index)
 {
 	const char *name = layouts[layout][index];
@@ -77,7 +89,7 @@ static uint64_t *take(enum way way, int layout, int index)
 	}
 	if (offsets[index] < 0)
 		offsets[index] = standin_create_key(name, size);
-	return standin_get_data(MAP_FD, offsets[index]);
+	return standin_zeroed() ? standin_get_data(MAP_FD, offsets[index]) : NULL;
 }
 
 static int store(const struct command *command)
@@ -450,26 +462,29 @@ static void close_object(struct bpf_link *link)
 	bpf_object__close(object);
 }
 
+static bool child_reads_nothing(void)
+{
+	struct value_view view = look_at_child();
+
+	return view.err || (!view.has_value && !view.has_other);
+}
+
 static void element_stays(void)
 {
 	for (int i = 0; i < 4; i++) {
-		enum way way = i & 1;
 		const char *looked = i & 2 ? ", BPF looked before" : "";
+		const char *way = way_names[i & 1];
 
 		start_child();
-		store_in_child(way, 0, 1000);
+		store_in_child(i & 1, 0, 1000);
 		if (i & 2)
-			ok(child_reads(1000), "%s%s: it reads", way_names[way], looked);
+			ok(child_reads(1000), "%s%s: it reads", way, looked);
 		tell_op(OP_EXEC);
-		ok(has_element(map_fd), "%s%s: an element that cannot be removed", way_names[way],
-		   looked);
-		is(look_at_child().err, -ENODATA, "%s%s: is known for the old image's",
-		   way_names[way], looked);
-		is(look_at_child().err, -ENODATA, "%s%s: also the next time", way_names[way],
-		   looked);
-		store_in_child(way, 2, 2000);
-		ok(child_reads(2000), "%s%s: the new image is read rightly", way_names[way],
-		   looked);
+		ok(has_element(map_fd), "%s%s: an element that cannot be removed", way, looked);
+		ok(child_reads_nothing(), "%s%s: leads to none of the old image's values", way, looked);
+		ok(child_reads_nothing(), "%s%s: nor does it later", way, looked);
+		store_in_child(i & 1, 2, 2000);
+		ok(child_reads(2000), "%s%s: the new image is read rightly", way, looked);
 		end_child();
 	}
 }

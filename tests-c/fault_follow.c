@@ -19,7 +19,7 @@ static int first_map, second_map;
 static const short follow_errnos[] = { EINVAL, ENAMETOOLONG, ENOSPC, ENOMEM, EAGAIN, 0 };
 /* What keeps a thread from being withdrawn is told, as tld_detach() does, or made good. */
 static const short unfollow_errnos[] = {
-	EINVAL, ENOENT, EAGAIN, ENOMEM, EMFILE, ENFILE, EPERM, ENOSYS, EOPNOTSUPP, 0
+	EINVAL, ENOENT, EAGAIN, ENOMEM, EMFILE, ENFILE, EBADF, EPERM, ENOSYS, EOPNOTSUPP, 0
 };
 static const short status_errnos[] = {
 	ENOENT, EACCES, EPERM, EINVAL, ELOOP, EXDEV, EAGAIN, ENOMEM, EMFILE, ENFILE, EBADF,

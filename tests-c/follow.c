@@ -340,6 +340,14 @@ static void directory_later(void)
 	is(tld_follow_status(BPFFS "/a/b/hints"), -ENOENT, "the status is -ENOENT again");
 }
 
+static void file_for_a_directory(void)
+{
+	begin();
+	pin(data_map(V2_SIZE), PIN);
+	is(tld_follow(PIN "/hints"), 0, "a path below a file can be followed");
+	is(tld_follow_status(PIN "/hints"), -ENOENT, "its directory does not exist: -ENOENT");
+}
+
 static void bpffs_later(void)
 {
 	int map = data_map(V2_SIZE);
@@ -422,30 +430,49 @@ static void directory_renamed(void)
 }
 
 /* Of what happens further up the pin's directory has no event; nobody says how soon. */
-#define at_length(condition) (awaited(condition) || awaited(condition))
+static bool at_length(bool (*condition)(void))
+{
+	for (double until = seconds_now() + CASE_SECONDS; seconds_now() < until; rest())
+		if (condition())
+			return true;
+	return false;
+}
+
+static int moved_map, hidden_map, upper_map;
+
+static bool moved_is_detached(void)
+{
+	return !members(moved_map);
+}
+
+static bool hidden_is_replaced(void)
+{
+	return !members(hidden_map) && members(upper_map) == EVERYBODY;
+}
 
 static void changed_further_up(void)
 {
-	int map = data_map(V2_SIZE), hidden = data_map(V2_SIZE), over = data_map(V2_SIZE);
-
 	alarm(3 * CASE_SECONDS);
+	moved_map = data_map(V2_SIZE);
+	hidden_map = data_map(V2_SIZE);
+	upper_map = data_map(V2_SIZE);
 	begin();
 	must(mkdir(BPFFS "/x", 0755));
 	must(mkdir(DEEP, 0755));
 	must(mkdir(BPFFS "/m", 0755));
-	pin(map, DEEP_PIN);
-	pin(hidden, BPFFS "/m/hints");
+	pin(moved_map, DEEP_PIN);
+	pin(hidden_map, BPFFS "/m/hints");
 	must(tld_follow(DEEP_PIN));
 	must(tld_follow(BPFFS "/m/hints"));
 	await_idle();
 	must(rename(BPFFS "/x", BPFFS "/w"));
 	mount_bpffs(BPFFS "/m");
-	pin(over, BPFFS "/m/hints");
-	ok(at_length(!members(map)),
+	pin(upper_map, BPFFS "/m/hints");
+	ok(at_length(moved_is_detached),
 	   "a map is detached when a directory above its pin's is renamed");
 	is(tld_follow_status(DEEP_PIN), -ENOENT, "the status is then -ENOENT");
-	ok(at_length(!members(hidden)), "so is one whose pin is hidden by another bpffs");
-	ok(at_length(members(over) == EVERYBODY), "what is pinned in that is attached");
+	ok(at_length(hidden_is_replaced),
+	   "so is one whose pin is hidden by another bpffs, and what is pinned in that is attached");
 }
 
 /* --- What the calls take and return ----------------------------------------------- */
@@ -476,6 +503,7 @@ static void wrong_paths(void)
 	is(tld_follow(long_path(path, PATH_BYTES)), -ENAMETOOLONG, "nor of %d bytes", PATH_BYTES);
 	is(tld_unfollow(NULL), -EINVAL, "tld_unfollow(): a path must not be NULL");
 	is(tld_unfollow("hints"), -EINVAL, "nor relative");
+	is(tld_unfollow(long_path(path, PATH_BYTES)), -ENAMETOOLONG, "nor of %d bytes", PATH_BYTES);
 	is(tld_unfollow(PIN), -ENOENT, "a path that is not followed cannot be unfollowed");
 	is(tld_follow_status(PIN), -ENOENT, "and has the status -ENOENT");
 	is(tasks(), EVERYBODY, "for what is refused no thread is started");
@@ -604,6 +632,23 @@ static void two_paths_to_a_map(void)
 	ok(awaited(detached(map, -ENOENT)), "it is detached when the last pin goes");
 }
 
+/* Both are in one directory, which goes on being watched for the other. */
+static void neighbour_unfollowed(void)
+{
+	int map = data_map(V2_SIZE), other = data_map(V2_SIZE);
+
+	begin();
+	pin(map, PIN);
+	pin(map, OTHER_PIN);
+	must(tld_follow(PIN));
+	must(tld_follow(OTHER_PIN));
+	await_idle();
+	must(tld_unfollow(OTHER_PIN));
+	pin_over(other, PIN);
+	ok(awaited(attached(other)), "the other's replacement is noticed when a path is unfollowed");
+	is(members(map), 0, "and the map before detached");
+}
+
 static void two_paths_to_two_maps(void)
 {
 	int map = data_map(V2_SIZE), other = data_map(NATIVE_SIZE);
@@ -627,9 +672,10 @@ static void detached_by_hand(void)
 	begin_following();
 	pin(map, PIN);
 	await(attached(map));
+	await_idle();
 	is(tld_detach(map), 0, "a map that is followed can be detached");
 	is(members(map), 0, "no thread is in it then");
-	ok(awaited(status() == -ECANCELED), "the status is -ECANCELED");
+	is(status(), -ECANCELED, "the status is -ECANCELED");
 	/* Two looks' time, and an event. */
 	must(chmod(PIN, 0640));
 	for (until = seconds_now() + 2; seconds_now() < until; rest())
@@ -825,11 +871,11 @@ static void unfollowed_without_descriptor(void)
 	set_soft_limit(RLIMIT_NOFILE, 3);
 	ret = tld_unfollow(PIN);
 	set_soft_limit(RLIMIT_NOFILE, limit);
-	is(ret, 0, "a path is unfollowed where no descriptor is left");
-	is(tld_follow(PIN), 0, "it is followed again");
-	is(status(), 0, "with the status 0");
-	is(tld_unfollow(PIN), 0, "and unfollowed when there are some");
+	is(ret, -EMFILE, "where no descriptor is left tld_unfollow() says -EMFILE");
+	ok(awaited(attached(map)), "the path is still followed, and its map attached");
+	is(tld_unfollow(PIN), 0, "it is unfollowed when there are some");
 	is(members(map), 0, "no thread is in the map then");
+	is(tld_unfollow(PIN), -ENOENT, "the path is not followed any more");
 }
 
 /* --- A program that does not keep up ---------------------------------------------- */
@@ -983,6 +1029,7 @@ int main(void)
 	in_child(exchanged);
 	in_child(replaced_in_each_way);
 	in_child(directory_later);
+	in_child(file_for_a_directory);
 	in_child(bpffs_later);
 	in_child(bpffs_unmounted);
 	in_child(directory_replaced);
@@ -994,6 +1041,7 @@ int main(void)
 	in_child(counted);
 	in_child(followed_once_more);
 	in_child(two_paths_to_a_map);
+	in_child(neighbour_unfollowed);
 	in_child(two_paths_to_two_maps);
 	in_child(detached_by_hand);
 	in_child(attached_by_hand_after_that);

@@ -11,9 +11,9 @@
 #include "follow.h"
 
 #define STEP_BYTES 512
-/* Around where the room equals a stack of so many bytes. */
+/* From half of a stack of so many bytes to more than all of it. */
 #define STACK_BYTES (64 * 1024)
-#define LEAST_BYTES (STACK_BYTES - 24 * 1024)
+#define LEAST_BYTES (STACK_BYTES / 2 - 4 * 1024)
 
 static int map;
 

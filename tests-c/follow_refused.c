@@ -254,48 +254,6 @@ static void writable_later(void)
 	   "it is detached when it gets another owner");
 }
 
-#define FLIPPING_SECONDS 0.7
-
-static volatile bool flips_end;
-
-static void *flip(void *unused)
-{
-	(void)unused;
-	while (!flips_end)
-		must(renameat2(AT_FDCWD, PIN, AT_FDCWD, OTHER_PIN, RENAME_EXCHANGE));
-	return NULL;
-}
-
-/* Whoever looked at the one and then opened the path would attach the other. */
-static void replaced_while_opened(void)
-{
-	unsigned long good = 0, bad = 0;
-	int other = data_map(V2_SIZE);
-	pthread_t flipper;
-
-	begin();
-	pin(map, PIN);
-	pin(other, OTHER_PIN);
-	must(chown(OTHER_PIN, STRANGER, 0));
-	must(tld_follow(PIN));
-	flipper = start_thread(flip, NULL);
-	for (double until = seconds_now() + FLIPPING_SECONDS; seconds_now() < until;) {
-		good += published(map);
-		bad += published(other);
-	}
-	flips_end = true;
-	end_thread(flipper);
-	diag("the caller was seen %lu times in the right map", good);
-	ok(good > 0,
-	   "while a pin and a stranger's change places quickly, the right one is attached");
-	is(bad, 0, "the stranger's never is");
-	unlink(PIN);
-	unlink(OTHER_PIN);
-	pin(map, PIN);
-	ok(awaited(attached()), "at the end the right pin is attached");
-	is(members(other), 0, "and nobody in the stranger's map");
-}
-
 /* --- A user without rights -------------------------------------------------------- */
 
 static void pin_for_root(void)
@@ -548,7 +506,6 @@ int main(void)
 	in_child(only_writable_by_others);
 	in_child(bad_pin_over_good);
 	in_child(writable_later);
-	in_child(replaced_while_opened);
 	in_child(not_to_be_opened);
 	in_child(only_to_be_read);
 	in_child(replaced_by_one_not_to_be_opened);

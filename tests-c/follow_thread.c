@@ -684,6 +684,7 @@ static void give_pin(void)
 static void no_thread(void)
 {
 	rlim_t limit;
+	long size;
 	int got;
 
 	map = data_map(V2_SIZE);
@@ -697,8 +698,13 @@ static void no_thread(void)
 	limit = soft_limit(RLIMIT_NPROC);
 	set_soft_limit(RLIMIT_NPROC, 0);
 	got = tld_follow(PIN);
+	size = status_kib("VmSize:");
+	for (int i = 0; i < ROUNDS; i++)
+		tld_follow(PIN);
+	size = status_kib("VmSize:") - size;
 	set_soft_limit(RLIMIT_NPROC, limit);
 	is(got, -EAGAIN, "where no thread can be started tld_follow() says -EAGAIN");
+	ok(size < ROUNDS * 4 / 2, "no memory is left by %d such calls", ROUNDS);
 	works_now();
 }
 

@@ -23,7 +23,7 @@
 #ifdef __x86_64__
 
 #define ERRNO_MARK 12345
-#define BEGINNINGS 12
+#define BEGINNINGS 8
 
 static struct reader *reader, *second;
 static int map_fd, second_fd;

@@ -406,6 +406,15 @@ static void follow_as_member(void)
 	follows("root's pin of a further group");
 }
 
+/* Reading is not needed. */
+static void follow_to_write_only(void)
+{
+	begin();
+	make_pin(0, NOBODY, 0620);
+	become(NOBODY);
+	follows("by uid 65534, a pin that its group may only write");
+}
+
 static void follow_own_pin(void)
 {
 	begin();
@@ -511,10 +520,24 @@ static int try_status(void)
 	return -tld_follow_status(PIN);
 }
 
+/* The thread that watches has some for the moment in which it looks. */
+static int fewest_descriptors(void)
+{
+	int fewest = open_descriptors();
+
+	for (int i = 0; i < 20; i++) {
+		int now = open_descriptors();
+
+		fewest = now < fewest ? now : fewest;
+		rest();
+	}
+	return fewest;
+}
+
 static void same_each_time(int (*call)(void), int want, const char *what)
 {
+	int descriptors = fewest_descriptors(), right = 0;
 	unsigned int first = 0, tenth = 0;
-	int descriptors = open_descriptors(), right = 0;
 	long mapped = 0;
 
 	call(); /* what is done only once */
@@ -529,7 +552,7 @@ static void same_each_time(int (*call)(void), int want, const char *what)
 	is(right, TIMES, "%s: %s each of %d times", what, strerrorname_np(want), TIMES);
 	ok(first == tenth && tenth == inject_calls, "at %u system calls, then %u, then %u", first,
 	   tenth, inject_calls);
-	is(open_descriptors(), descriptors, "with no further descriptor");
+	is(fewest_descriptors(), descriptors, "with no further descriptor");
 	is(inject_mapped, mapped, "and no further memory");
 }
 
@@ -662,6 +685,7 @@ int main(void)
 	in_child(pin_to_write_only);
 	in_child(follow_as_nobody);
 	in_child(follow_as_member);
+	in_child(follow_to_write_only);
 	in_child(follow_own_pin);
 	in_child(follow_own_pin_as_nobody);
 	in_child(follow_in_namespace);

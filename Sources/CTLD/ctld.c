@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -450,17 +451,26 @@ void ctld_wake(int wake)
 	quiet_syscall(SYS_write, wake, (long)&one, sizeof(one), 0);
 }
 
+/* Read all that there is to read; 0 if that fails. */
+static int drain(const struct pollfd *fd)
+{
+	char events[2048];
+	long n = 1;
+
+	while (fd->revents && n > 0)
+		n = quiet_syscall(SYS_read, fd->fd, (long)events, sizeof(events), 0);
+	return n >= 0 || n == -EAGAIN;
+}
+
 void ctld_wait_events(int inotify, int wake, int ms)
 {
 	struct pollfd fds[] = { { inotify, POLLIN, 0 }, { wake, POLLIN, 0 } };
-	struct timespec timeout = { ms / 1000, ms % 1000 * 1000000L };
-	char events[2048];
+	struct timespec timeout = { ms / 1000, ms % 1000 * 1000000L }, second = { 1, 0 };
+	int ready = quiet_syscall(SYS_ppoll, (long)fds, 2, (long)&timeout, 0);
 
-	quiet_syscall(SYS_ppoll, (long)fds, 2, (long)&timeout, 0);
-	for (int i = 0; i < 2; i++)
-		while (fds[i].fd >= 0 &&
-		       quiet_syscall(SYS_read, fds[i].fd, (long)events, sizeof(events), 0) > 0)
-			;
+	/* Whatever is wrong, nobody is served by a thread that spins. */
+	if (ready < 0 || (ready > 0 && !(drain(&fds[0]) && drain(&fds[1]))))
+		quiet_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&second, 0);
 }
 
 static int start_thread(pthread_t *thread, void *(*body)(void *), void *arg, size_t stack)

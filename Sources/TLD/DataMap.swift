@@ -25,6 +25,8 @@ struct DataMap {
   var valueSize: ByteCount = 0
   /// How many threads are published through it, or passed it to `tld_get_data`.
   var threads = 0
+  /// It was detached, and some thread could not be withdrawn yet.
+  var isLeaving = false
   /// Who attached it; nobody: it is known from `tld_get_data` only.
   var keepers = Keepers.none
   /// When it was taken in, as a count of such events: the oldest gives way.

@@ -79,7 +79,8 @@ struct Followers<K: Kernel> {
     ctld_wake(state.pointee.watcher!.pointee.wake)
   }
 
-  /// Throws EINVAL, ENAMETOOLONG, ENOENT.
+  /// Throws EINVAL, ENAMETOOLONG, ENOENT, or what kept a thread from being withdrawn; the path
+  /// is then still followed.
   func unfollow(_ path: UnsafePointer<CChar>?) throws(Errno) {
     let path = try Self.check(path)
     end(try remove(path))
@@ -109,9 +110,17 @@ struct Followers<K: Kernel> {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     guard let place = place(of: path) else { throw Errno(ENOENT) }
-    state.pointee.paths[place].follows -= 1
-    if state.pointee.paths[place].follows > 0 { return nil }
-    release(place)
+    if state.pointee.paths[place].follows == 1 {
+      registry.detach(for: .follower(place))
+      if let error = registry.finishDetaching() {
+        state.pointee.paths[place].map = 0  // the next look attaches it again
+        state.pointee.paths[place].status = error.code
+        throw error
+      }
+      release(place)
+    } else {
+      state.pointee.paths[place].follows -= 1
+    }
     return isWatching ? nil : detachWatcher()
   }
 
@@ -153,7 +162,6 @@ struct Followers<K: Kernel> {
 
   private func release(_ place: Int) {
     let followed = state.pointee.paths[place]
-    registry.detach(for: .follower(place))
     state.pointee.paths[place] = FollowedPath()
     unwatch(followed.watch)
     ctld_unmap(followed.path, 2 * FollowedPath.bytes)
@@ -202,7 +210,7 @@ struct Followers<K: Kernel> {
   /// opened for now, or this process has given up the right to open it.
   private static func saysNothing(_ error: Errno) -> Bool {
     switch error.code {
-    case EACCES, EMFILE, ENFILE, ENOMEM, EAGAIN: true
+    case EACCES, EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSYS: true
     default: false
     }
   }
@@ -212,13 +220,22 @@ struct Followers<K: Kernel> {
   /// opened is what is judged.
   private func openPin(_ path: UnsafePointer<CChar>, _ inode: inout UInt64) throws(Errno) -> FileDescriptor {
     var pin = ctld_pin()
-    let file = try checked(ctld_open_pin(path, &pin))
+    let file: Int32
+    do { file = try checked(ctld_open_pin(path, &pin)) } catch { throw Self.documented(error) }
     defer { _ = ctld_close(file) }
     inode = pin.inode
     if pin.is_link != 0 { throw Errno(ELOOP) }
     guard pin.is_bpffs != 0, pin.is_trusted_owner != 0, pin.others_may_write == 0 else { throw Errno(EPERM) }
     guard pin.is_file != 0 else { throw Errno(EINVAL) }
-    return FileDescriptor(number: try checked(ctld_bpf_obj_get(file)))
+    do { return FileDescriptor(number: try checked(ctld_bpf_obj_get(file))) } catch { throw Self.documented(error) }
+  }
+
+  private static func documented(_ error: Errno) -> Errno {
+    switch error.code {
+    case ENOENT, ENOTDIR, ENAMETOOLONG, ENXIO, ENODEV: Errno(ENOENT)
+    case EACCES, EPERM, EINVAL, ELOOP, ENOMEM, EMFILE, ENFILE, ENOSYS: error
+    default: Errno(EAGAIN)
+    }
   }
 
   /// What is watched is what the path leads to now. Where it cannot be, looks come by time.
@@ -288,7 +305,7 @@ struct Followers<K: Kernel> {
       let followed = state.pointee.paths[i]
       if followed.status != 0 || followed.watch == 0 { patience = Self.soon }
     }
-    return patience
+    return registry.finishDetaching() == nil ? patience : Self.soon
   }
 
   /// The thread will find that it is not the watcher any more.
@@ -327,6 +344,7 @@ struct Followers<K: Kernel> {
       state.pointee.paths[i].isInherited = true
       // The child's thread is not in the map: who follows the path here attaches it again.
       state.pointee.paths[i].status = ECHILD
+      state.pointee.paths[i].map = 0
     }
     state.pointee.lock.reset()
   }

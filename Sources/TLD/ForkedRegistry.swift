@@ -36,6 +36,8 @@ extension ThreadRegistry {
     }
     // Only now, so that no number is used again for another map.
     for i in 0..<Self.mapLimit where old[i].number >= 0 { kernel.close(old[i]) }
+    if state.pointee.candidate != 0 { kernel.close(FileDescriptor(number: state.pointee.candidate)) }
+    state.pointee.candidate = 0
   }
 
   private func forgetParent(_ thread: CallingThread) {
@@ -45,6 +47,11 @@ extension ThreadRegistry {
       if record != own { lose(record) }
     }
     if let own { makeOwn(own) }
+    // A cut off call may have left a map without a descriptor.
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 && slot(i).pointee.fd.number < 0 {
+      if let own { note(own, wanted: own.pointee.wanted & ~(1 << i)) }
+      slot(i).pointee = DataMap()
+    }
     state.pointee.isCutOff = false
     dropIdleMaps()
   }
@@ -58,6 +65,7 @@ extension ThreadRegistry {
     state.pointee.first = nil
     state.pointee.free = nil
     state.pointee.unclaimed = 0
+    state.pointee.sweepAt = 0
     state.pointee.recordsInUse = thread.registered == nil ? 0 : 1
     for i in 0..<Self.mapLimit { verify(i) }
     if let own = thread.registered {
@@ -79,6 +87,7 @@ extension ThreadRegistry {
     note(record, published: 0)
     record.pointee.task = kernel.currentTask
     record.pointee.life = .unknown
+    _ = identify(record)
   }
 
   /// Keep a place only if its descriptor is the map's.

@@ -25,6 +25,7 @@ extension ThreadRegistry {
     let info = try kernel.info(of: fd)
     let place = try admit(fd, info, try DataMap.format(info))
     slot(place).pointee.keepers.bits |= keeper.bits
+    slot(place).pointee.isLeaving = false
     return Attachment(map: info.id, failure: publishAll(through: place, thread))
   }
 
@@ -47,10 +48,23 @@ extension ThreadRegistry {
 
     for i in 0..<Self.mapLimit where slot(i).pointee.id != map {
       let keepers = slot(i).pointee.keepers.bits
-      if keepers & keeper.bits == 0 { continue }
       slot(i).pointee.keepers.bits = keepers & ~keeper.bits
-      if keepers == keeper.bits { _ = withdrawAll(from: i) }
+      if keepers != 0 && keepers == keeper.bits { _ = withdrawAll(from: i) }
     }
+  }
+
+  /// Try again what failed when maps were detached. Gives what fails now.
+  func finishDetaching() -> Errno? {
+    state.pointee.lock.acquire()
+    defer { state.pointee.lock.release() }
+    defer { dropIdleMaps() }
+
+    var failure: Errno?
+    for i in 0..<Self.mapLimit where slot(i).pointee.isLeaving {
+      let error = withdrawRest(from: i)
+      failure = failure ?? error
+    }
+    return failure
   }
 
   /// Whether `keeper` has the map attached.
@@ -90,13 +104,20 @@ extension ThreadRegistry {
   private func withdrawAll(from place: Int) -> Errno? {
     let map: MapSet = 1 << place
     slot(place).pointee.keepers = .none
+    forEachRecord { note($0, wanted: $0.pointee.wanted & ~map) }
+    return withdrawRest(from: place)
+  }
+
+  /// Withdraw whoever has not asked for the map since it was detached.
+  private func withdrawRest(from place: Int) -> Errno? {
+    let map: MapSet = 1 << place
     var failure: Errno?
     forEachRecord { record in
-      note(record, wanted: record.pointee.wanted & ~map)
-      let error = withdraw(record, from: map)
+      let error = withdraw(record, from: map & ~record.pointee.wanted)
       if record.pointee.hasEnded { retire(record) }
       failure = failure ?? error
     }
+    slot(place).pointee.isLeaving = failure != nil
     return failure
   }
 
@@ -150,6 +171,7 @@ extension ThreadRegistry {
                       valueSize: info.valueSize, admitted: state.pointee.admissions + 1)
     do throws(Errno) {
       try confirm(map)
+      if state.pointee.isCutOff { throw Errno(EAGAIN) }
       let place = try vacantPlace()
       state.pointee.admissions += 1
       // The id last: a place with one has its descriptor.
@@ -166,6 +188,8 @@ extension ThreadRegistry {
 
   private func confirm(_ map: DataMap) throws(Errno) {
     let scratch = try valueBuffer()
+    state.pointee.candidate = map.fd.number
+    defer { state.pointee.candidate = 0 }
     let task = try kernel.open(kernel.currentTask)
     defer { kernel.close(task) }
     try map.confirm(task, scratch: scratch, kernel)
@@ -239,6 +263,7 @@ extension ThreadRegistry {
   /// Remove a record's elements from these maps, and its thread's fast path to them.
   /// What cannot be removed stays noted as published. Gives the first error.
   func withdraw(_ record: Record, from maps: MapSet) -> Errno? {
+    if record.pointee.hasEnded && record.pointee.published != 0 { forgetReplaced(record) }
     let present = maps & record.pointee.published
     guard present != 0 else { return nil }
     var failure: Errno?
@@ -261,7 +286,17 @@ extension ThreadRegistry {
     return failure
   }
 
+  /// A thread that left elements behind, which could not be removed, and came back, has
+  /// replaced them by those of its new record.
+  private func forgetReplaced(_ ended: Record) {
+    forEachRecord { record in
+      guard record != ended, record.pointee.life == ended.pointee.life else { return }
+      note(ended, published: ended.pointee.published & ~record.pointee.published)
+    }
+  }
+
   private func isGone(_ record: Record) -> Bool {
+    if record.pointee.life == .unknown { return !kernel.exists(record.pointee.task) }
     do {
       kernel.close(try open(record))
       return false

@@ -81,6 +81,8 @@ struct ThreadRegistry<K: Kernel> {
     var generation = 0
     /// This is a child whose parent was forked in the middle of a call.
     var isCutOff = false
+    /// The descriptor of a map that is being confirmed; 0: none.
+    var candidate: Int32 = 0
   }
 
   let state: UnsafeMutablePointer<State>
@@ -126,6 +128,7 @@ struct ThreadRegistry<K: Kernel> {
   func enter(_ entry: TLDEntry, _ thread: CallingThread) throws(Errno) -> Bool {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
+    defer { dropIdleMaps() }
 
     let (record, origin) = try ownRecord(thread, for: nil)
     guard entry.end <= record.pointee.block.dataSize else {
@@ -142,8 +145,9 @@ struct ThreadRegistry<K: Kernel> {
   func publish(_ thread: CallingThread) throws(Errno) -> (isNew: Bool, failure: Errno?) {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
+    defer { dropIdleMaps() }
 
-    guard keys.page != nil else { throw Errno(EINVAL) }
+    guard keys.page?.count ?? 0 > 0 else { throw Errno(EINVAL) }
     let (record, origin) = try ownRecord(thread, for: nil)
     let failure = publishEverywhere(record)
     activate(thread, record, through: nil, failure == nil)
@@ -190,8 +194,9 @@ struct ThreadRegistry<K: Kernel> {
   func reference(_ task: TaskID) throws(Errno) -> Record {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
+    defer { dropIdleMaps() }
 
-    guard task.number > 0, keys.page != nil else { throw Errno(EINVAL) }
+    guard task.number > 0, keys.page?.count ?? 0 > 0 else { throw Errno(EINVAL) }
     let life = try life(of: task)
     if let record = try find(task, life) {
       record.pointee.references += 1
@@ -256,7 +261,7 @@ struct ThreadRegistry<K: Kernel> {
 
   /// So that others can publish the thread, also where that was not needed so far. False if
   /// it is worth while to try again: where pidfds are refused, nobody publishes anything.
-  private func identify(_ record: Record) -> Bool {
+  func identify(_ record: Record) -> Bool {
     do {
       kernel.close(try open(record))
       return true
@@ -302,8 +307,13 @@ struct ThreadRegistry<K: Kernel> {
     forEachRecord { isWaiting = isWaiting || $0.pointee.isUnclaimed && $0.pointee.task == task }
     guard isWaiting else { return nil }
     do throws(Errno) {
-      let record = try find(task, try life(of: task))
-      return record?.pointee.isUnclaimed == true ? record : nil
+      let life = try life(of: task)
+      var found: Record?
+      forEachRecord { record in
+        let isMine = record.pointee.isUnclaimed && record.pointee.task == task && record.pointee.life == life
+        if isMine { found = record }
+      }
+      return found
     } catch {
       throw Errno(EAGAIN)  // whether it is this thread's cannot be told for now
     }
@@ -311,11 +321,12 @@ struct ThreadRegistry<K: Kernel> {
 
   /// As it was before `ownRecord`, whose call failed.
   private func giveBack(_ record: Record, _ origin: Origin) {
-    if origin == .known { return }
-    record.pointee.shared = nil
-    if origin == .claimed {
+    switch origin {
+    case .known: break
+    case .claimed:
+      record.pointee.shared = nil
       state.pointee.unclaimed += 1
-    } else {
+    case .made:
       stopSharing(record)
       retire(record)
     }

@@ -10,7 +10,7 @@
 // - bytes are published for the thread that they are kept for, not for another life that
 //   has its id by now;
 // - a descriptor is used while it is open, by whoever opened it, and closed once;
-// - the registry makes one call at a time.
+// - the registry makes one call at a time, but for those about the program's descriptors.
 
 import CTLD
 import Synchronization
@@ -91,8 +91,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   private var current: TaskID?
   private var fault: ((Event) -> Int32?)?
   private var interruption: ((Call?) -> Void)?
-  private var owner: ((UInt, Int) -> Life?)?
-  private var writeCount = 0
+  private var owner: ((UInt, Int) -> (life: Life?, size: Int)?)?
   private var allowsClosedMaps = false
   private var breaches: [String] = []
   private var yieldCount = 0
@@ -115,11 +114,9 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   func interrupt(_ interruption: @escaping (Call?) -> Void) { locked { self.interruption = interruption } }
   func interruptNoMore() { locked { interruption = nil } }
 
-  /// Who says for which life the bytes at a page's address and start are kept.
-  func askOwner(_ owner: @escaping (UInt, Int) -> Life?) { locked { self.owner = owner } }
+  /// Who says for which life the bytes at a page's address and start are kept, and how many.
+  func askOwner(_ owner: @escaping (UInt, Int) -> (life: Life?, size: Int)?) { locked { self.owner = owner } }
 
-  /// How many updates and deletions there were that a map, or a try with a new one, saw.
-  var writes: Int { locked { writeCount } }
   /// A number that was closed by intention may still be used: it gives EBADF, no more.
   func allowClosedMaps() { locked { allowsClosedMaps = true } }
 
@@ -216,7 +213,13 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   var elementCount: Int { locked { maps.values.reduce(0) { $0 + $1.elements.count } } }
+  /// Without what other programs have put there.
+  var ownElementCount: Int { locked { maps.values.reduce(0) { $0 + $1.elements.values.count { !$0.isForeign } } } }
   func life(_ task: Int32) -> Life? { locked { tasks[task] } }
+  /// Some thread of the process.
+  func anyThread(_ random: UInt64) -> Int32? {
+    locked { tasks.isEmpty ? nil : Array(tasks.keys)[Int(random % UInt64(tasks.count))] }
+  }
   func exists(map: UInt32) -> Bool { locked { maps[map] != nil } }
 
   /// The ids of the maps that the registry holds a descriptor of, one for each.
@@ -300,6 +303,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
 
   func close(_ fd: FileDescriptor) {
     try! call(nil) { () throws(Errno) in
+      if allowsClosedMaps && descriptors[fd.number] == nil { return }
       guard let descriptor = descriptors[fd.number] else { return breach("closed \(fd.number), which is not open") }
       if !descriptor.isRegistrys { breach("closed \(fd.number), which is the program's") }
       drop(fd)
@@ -318,7 +322,6 @@ final class ModelKernel: Kernel, @unchecked Sendable {
       let old = maps[id]!.elements[life]
       if mode == .insertOnly && old != nil { throw Errno(EEXIST) }
       if strangers[number] != nil { breach("an element of another process's task \(number)") }
-      writeCount += 1
       if maps[id]!.isDataMap {
         checkHandOver(element, in: id, to: life)
       } else if old?.isForeign == true {
@@ -333,7 +336,6 @@ final class ModelKernel: Kernel, @unchecked Sendable {
       let (id, number, life) = try targets(map, task)
       try failIfWanted(.delete, map: id, task: number)
       guard isAlive(life), let element = maps[id]!.elements[life] else { throw Errno(ENOENT) }
-      writeCount += 1
       if strangers[number] != nil { breach("another process's element deleted, of task \(number)") }
       if maps[id]!.isDataMap {
         if !element.isForeign { checkContent(element, in: id, of: life, "when it is withdrawn") }
@@ -349,12 +351,14 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   /// Every element that names the page of `element`: whose are these bytes?
   private func checkHandOver(_ element: Element, in id: UInt32, to life: Life) {
     let place = Place(life: life, page: element.data, start: start(of: element, in: id))
-    if let owner = owner?(place.page, place.start), owner != life {
+    let block = owner?(place.page, place.start)
+    if let owner = block?.life, owner != life {
       breach("map \(id): the bytes of life \(owner) published for life \(life)")
     }
     if sizes[place] == nil {
       let size = UnsafeRawPointer(bitPattern: element.meta)!.load(fromByteOffset: 2, as: UInt16.self)
-      sizes[place] = Int(size)
+      // A block laid out before the page said so has fewer.
+      sizes[place] = min(Int(size), block?.size ?? Int(size))
     }
     for (otherID, map) in maps where map.isDataMap {
       for (other, theirs) in map.elements where theirs.data == element.data {
@@ -413,6 +417,8 @@ final class ModelKernel: Kernel, @unchecked Sendable {
 
   private func call<T>(_ kind: Call?, _ body: () throws(Errno) -> T) throws(Errno) -> T {
     locked { interruption }?(kind)
+    // To ask about a descriptor of the program's own needs no lock.
+    if kind == .info { return try locked(body) }
     let others = callsUnderWay.add(1, ordering: .relaxed).oldValue
     defer { callsUnderWay.subtract(1, ordering: .relaxed) }
     return try locked { () throws(Errno) in

@@ -32,13 +32,12 @@ final class ModelProcess: @unchecked Sendable {
 
   /// The life for which the registry keeps a block, asked while it holds its lock. Of a
   /// thread that came for its block, by the thread's memory, whatever its record says.
-  private func owner(ofBytesAt page: UInt, _ start: Int) -> ModelKernel.Life? {
+  private func owner(ofBytesAt page: UInt, _ start: Int) -> (life: ModelKernel.Life?, size: Int)? {
     var next = registry.state.pointee.first
     while let record = next {
       let block = record.pointee.block
       if block.pageAddress.address == page && block.start == start {
-        if let shared = record.pointee.shared { return life(of: shared) }
-        return record.pointee.isUnclaimed ? Int(record.pointee.life.number) : nil
+        return (life(of: record.pointee), block.dataSize)
       }
       next = record.pointee.next
     }
@@ -74,6 +73,9 @@ final class ModelProcess: @unchecked Sendable {
     return ModelThread(childTask, forkedBy: parent)
   }
 
+  var lockIsFree: Bool { registry.state.pointee.lock.isFree }
+  var lockIsMine: Bool { registry.state.pointee.lock.isMine }
+
   // MARK: What the registry holds: lists are read up to a bound, should they have no end
 
   var records: [ThreadRecord] {
@@ -84,6 +86,13 @@ final class ModelProcess: @unchecked Sendable {
       next = record.pointee.next
     }
     return records
+  }
+
+  /// Whether a reference has made data for a thread that has none. Other threads may run.
+  func isWaitedFor(_ thread: ModelThread) -> Bool {
+    registry.lockForFork()
+    defer { registry.unlockAfterFork() }
+    return records.contains { $0.task.number == thread.task && $0.isUnclaimed }
   }
 
   var servedMaps: [DataMap] {
@@ -112,17 +121,22 @@ final class ModelProcess: @unchecked Sendable {
     #expect(fault == nil, sourceLocation: sourceLocation)
   }
 
-  func firstUnsoundness() -> String? {
+  /// `descriptorsOfParent`: a fork came in the middle of a call, which had some that were
+  /// not noted anywhere yet.
+  func firstUnsoundness(descriptorsOfParent: Bool = false) -> String? {
     if let breach = kernel.rulesBroken.first { return breach }
     if kernel.heldTaskDescriptors > 0 { return "\(kernel.heldTaskDescriptors) pidfds left open" }
     let served = servedMaps
-    if kernel.heldMaps != served.map(\.id).sorted() {
+    if kernel.heldMaps != served.map(\.id).sorted() && !descriptorsOfParent {
       return "holds descriptors of maps \(kernel.heldMaps), serves \(served.map(\.id))"
     }
     let records = records
     let unclaimed = records.count { $0.isUnclaimed }
     if registry.state.pointee.unclaimed != unclaimed {
       return "counts \(registry.state.pointee.unclaimed) records that wait for their thread, of \(unclaimed)"
+    }
+    if registry.state.pointee.recordsInUse != records.count {
+      return "counts \(registry.state.pointee.recordsInUse) records of \(records.count)"
     }
     return unsoundMap(records) ?? unsoundRecord(records) ?? unsoundPage(records)
   }
@@ -249,7 +263,7 @@ final class ModelThread: @unchecked Sendable {
   @discardableResult
   func attach(_ fd: FileDescriptor, for keeper: Keepers = .caller) throws(Errno) -> Int32? {
     becomeCaller()
-    return try process.registry.attach(fd, for: keeper).failure?.code
+    return try process.registry.attach(fd, for: keeper, by: calling).failure?.code
   }
 
   func detach(_ fd: FileDescriptor) throws(Errno) {
@@ -257,9 +271,9 @@ final class ModelThread: @unchecked Sendable {
     try process.registry.detach(try process.registry.map(of: fd))
   }
 
-  func detach(_ map: UInt32, for keeper: Keepers) {
+  func detach(for keeper: Keepers, except map: UInt32 = 0) {
     becomeCaller()
-    process.registry.detach(map, for: keeper)
+    process.registry.detach(for: keeper, except: map)
   }
 
   /// tld_ref_thread() in this thread.
@@ -331,10 +345,10 @@ final class ModelThread: @unchecked Sendable {
   }
 
   /// What is wrong with the thread's element of a map, by docs/wire.md.
-  func unpublished(in map: UInt32) -> String? {
+  func unpublished(in map: UInt32, base: UnsafeMutableRawPointer? = nil) -> String? {
     guard let element = process.kernel.element(map, task) else { return "task \(task) is not in map \(map)" }
     let page = UnsafeMutableRawPointer(bitPattern: element.data)!
-    let start = base - page
+    let start = (base ?? self.base) - page
     if element.data % 4096 != 0 { return "data at \(element.data), in the middle of a page" }
     if start < 8 || start % 8 != 0 || start >= 32_768 { return "data \(start) bytes into the page" }
     if element.meta != process.keys.page?.base.address { return "metadata at \(element.meta)" }

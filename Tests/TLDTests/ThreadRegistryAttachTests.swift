@@ -77,6 +77,7 @@ import Testing
   func tooBig() throws {
     let process = ModelProcess(budget: 48)
     let thread = process.thread(10)
+    try thread.attach(process.kernel.makeMap(valueSize: 24))  // blocks are packed from now on
     try thread.enter()
     let large = try process.createKey("large", size: 60, budget: 80)
     #expect(errno { () throws(Errno) in try thread.enter(large) } == E2BIG)
@@ -287,8 +288,10 @@ import Testing
       for (i, keeper) in order.enumerated() {
         thread.expectPublished(in: map)
         #expect(process.registry.isAttached(id, for: keeper))
-        thread.detach(id, for: keeper)
-        thread.detach(id, for: keeper)
+        thread.detach(for: keeper, except: id)
+        #expect(process.registry.isAttached(id, for: keeper))
+        thread.detach(for: keeper)
+        thread.detach(for: keeper)
         #expect(!process.registry.isAttached(id, for: keeper))
         #expect(order[(i + 1)...].allSatisfy { process.registry.isAttached(id, for: $0) })
       }
@@ -302,6 +305,25 @@ import Testing
     process.expectSound()
   }
 
+  @Test("a follower that takes to another map leaves all it had, but that one and what others keep")
+  func takesToAnother() throws {
+    let process = ModelProcess()
+    let maps = (0..<4).map { _ in process.kernel.makeMap(valueSize: 24) }
+    let thread = process.thread(10)
+    try thread.enter()
+    for map in maps { try thread.attach(map, for: .follower(2)) }
+    try thread.attach(maps[3])
+    thread.detach(for: .follower(2), except: process.kernel.id(of: maps[1]))
+    thread.expectPublished(in: maps[1], maps[3])
+    thread.expectAbsent(from: maps[0], maps[2])
+    #expect(process.servedMaps.count == 2 && process.registry.isAttached(process.kernel.id(of: maps[1]), for: .follower(2)))
+    process.expectSound()
+    thread.detach(for: .follower(2))
+    thread.expectAbsent(from: maps[1])
+    thread.expectPublished(in: maps[3])
+    process.expectSound()
+  }
+
   @Test("a keeper that never had the map detaches nobody's")
   func strangeKeeper() throws {
     let process = ModelProcess()
@@ -310,9 +332,13 @@ import Testing
     let thread = process.thread(10)
     try thread.enter()
     try thread.attach(map)
-    thread.detach(id, for: .follower(3))
-    thread.detach(id + 7, for: .caller)
-    thread.detach(0, for: .caller)
+    thread.detach(for: .follower(3))
+    thread.detach(for: .follower(4), except: id)
+    thread.expectPublished(in: map)
+    try thread.detach(map)
+    try thread.enter(map)
+    thread.detach(for: .follower(3))
+    thread.detach(for: .caller)
     thread.expectPublished(in: map)
     #expect(!process.registry.isAttached(0, for: .caller) && !process.registry.isAttached(id + 7, for: .caller))
     process.expectSound()
@@ -554,6 +580,42 @@ import Testing
     process.expectSound()
     for thread in packed { thread.exit() }
     #expect(try late.attach(v1) == nil)
+    process.expectSound()
+  }
+
+  @Test("a thread that vanished is no failure either where its block could not be described")
+  func vanishedAndUnfit() throws {
+    let process = ModelProcess()
+    let v1 = process.kernel.makeMap(valueSize: 16)
+    let gone = process.thread(10)
+    let thread = process.thread(11)
+    try gone.enter(process.kernel.makeMap(valueSize: 24))
+    gone.vanish()
+    #expect(try thread.attach(v1) == nil)
+    process.expectSound()
+  }
+
+  @Test("a thread that was never identified is not taken for the next one with its id, whatever is attached")
+  func unidentifiedAndReplaced() throws {
+    let process = ModelProcess()
+    let v2 = process.kernel.makeMap(valueSize: 24)
+    let v1 = process.kernel.makeMap(valueSize: 16)
+    let gone = process.thread(10)
+    let thread = process.thread(11)
+    try thread.attach(v2)
+    process.kernel.fail { $0.call == .open ? EMFILE : nil }
+    try gone.enter()
+    process.kernel.failNoMore()
+    gone.vanish()
+    let next = process.thread(10)
+    for map in [v1, v2] { try thread.attach(map) }
+    next.expectAbsent(from: v1, v2)
+    try thread.detach(v1)
+    try thread.attach(v2)
+    next.expectAbsent(from: v2)
+    #expect(process.kernel.rulesBroken.isEmpty)
+    try next.enter()
+    next.expectPublished(in: v2)
     process.expectSound()
   }
 

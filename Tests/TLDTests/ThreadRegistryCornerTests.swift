@@ -66,6 +66,31 @@ import Testing
     process.expectSound()
   }
 
+  @Test("an element that a thread left behind, and that it replaced when it came back, is not removed any more")
+  func replacedByItself() throws {
+    let process = ModelProcess(budget: 3000)
+    let map = process.kernel.makeMap(valueSize: 24)
+    let thread = process.thread(10)
+    try thread.attach(map)
+    try thread.enter()
+    process.kernel.fail { $0.call == .delete ? EPERM : nil }
+    thread.leave()
+    process.kernel.failNoMore()
+    try thread.enter()
+    thread.write(10)
+    thread.expectPublished(in: map)
+    // So many come and go that what is gone is looked for.
+    for task in 11..<400 as Range<Int32> {
+      let other = process.thread(task)
+      try other.enter()
+      if task % 4 == 0 { other.exit() }
+    }
+    #expect(try process.thread(1000).attach(map) == nil)
+    thread.expectPublished(in: map)
+    #expect(thread.word == 10)
+    process.expectSound()
+  }
+
   @Test("a thread keeps its start until no destructor uses TLDs any more, for the kernel's BPF header caches it")
   func startForLife() throws {
     let process = ModelProcess()
