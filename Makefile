@@ -213,7 +213,9 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment.
 SCRIPTS = library headers install readme demo dispatcher units
-TESTS = $(C_TESTS:%=$(T)/%) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
+# Minutes of waiting for the watching thread's second looks: part of make soak.
+LONG_TESTS = fault_follow
+TESTS = $(filter-out $(LONG_TESTS:%=$(T)/%),$(C_TESTS:%=$(T)/%)) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 
@@ -231,7 +233,7 @@ kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own self
 # The callers with the address and undefined behaviour sanitizers, but for programs that
 # bring a malloc of their own or limit the address space; the units with the thread
 # sanitizer; and one program under valgrind, which knows no pidfd_open(2).
-SANITIZED = $(filter-out allocator hostile_limits,$(C_TESTS))
+SANITIZED = $(filter-out allocator hostile_limits $(LONG_TESTS),$(C_TESTS))
 .PHONY: sanitize sanitized-tests
 sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
 	@$(MAKE) --no-print-directory T=$(BUILD)/sanitize SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \
@@ -250,7 +252,8 @@ SOAKERS = race_create churn attach_many attach_ids refs forks hostile_pages host
 .PHONY: soak
 soak: test-programs ## 200,000 threads, forks, maps that come and go: SOAK_S seconds (1800)
 	@$(T)/soak --soak $(SOAK_S)
-	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(shell expr $(SOAK_S) / 30)")
+	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(shell expr $(SOAK_S) / 30)") \
+		$(LONG_TESTS:%=$(T)/%)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -5,9 +5,9 @@
  *
  *	path	what is called, in which state, and what must then be seen
  *	round	prepare, call with the fault, judge, call without, judge, finish
- *	point	a call's number and one of its errnos: a process of its own with two
- *		rounds, of which the first finds the library as new
- *		(once more with all calls behind it failing too)
+ *	point	a call's number and one of its errnos: a process of its own with one or
+ *		two rounds, of which the first finds the library as new
+ *		(once more with the calls behind it failing too)
  *	soak	many rounds in one process, all with the same call failing: what is
  *		lost in each of them shows as memory
  *
@@ -58,7 +58,8 @@ struct fault_path {
 #define PATH_OTHERS 32u
 /* What it makes cannot be undone: not to be done many times. */
 #define PATH_ONCE 64u
-/* A few rounds show what is lost: each has several threads, or none that takes a block. */
+/* A few rounds show what is lost: each has several threads; or takes no blocks, and then the
+ * second is as the first. */
 #define PATH_CROWDED 128u
 #define PATH_WITHOUT_BLOCKS 256u
 
@@ -95,7 +96,8 @@ struct fault_outcome {
 
 static struct fault_outcome *outcome;
 static const struct fault_path *path;
-static unsigned int points_failed;
+/* Shared too: of all paths. */
+static unsigned int *points_failed;
 static int baseline_descriptors;
 static bool soaking, shows_calls;
 /* Of the program: what each process begins with; whether ended threads left nothing; and a
@@ -145,7 +147,7 @@ static bool may_result(int err)
 
 	if (!err)
 		return true;
-	if (inject_rule.all_that_follow)
+	if (inject_rule.following)
 		return is_documented(err);
 	if (!inject_failures || path->flags & PATH_HIDES_ALL)
 		return false;
@@ -172,7 +174,7 @@ static void note_fault(void)
 	at = strlen(outcome->fault);
 	snprintf(outcome->fault + at, sizeof(outcome->fault) - at, "%s%s %s%s", at ? ", then " : "",
 		 inject_kinds[inject_failed_kind].name, strerrorname_np(inject_failed_code),
-		 inject_rule.all_that_follow ? ", last of several" : "");
+		 inject_rule.following ? ", last of several" : "");
 }
 
 static void judge_result(int err, int errno_after)
@@ -248,8 +250,8 @@ static void call_and_judge(const struct inject_rule *rule)
 	bool agrees;
 
 	outcome->stage = "what is seen";
-	/* A withdrawal that fails too leaves what should have gone, until there is an end. */
-	agrees = path->agrees(err) || (err && rule->all_that_follow);
+	/* A withdrawal that fails as well leaves what should have gone, until there is an end. */
+	agrees = path->agrees(err) || (err && rule->following);
 	judge(CHECK_AGREES, agrees, "%s: result %s, %s", outcome->fault, strerrorname_np(err),
 	      other_result ? strerrorname_np(other_result()) : "no more is known");
 	if (!soaking)
@@ -299,10 +301,11 @@ static int left_open(int before)
 static void run_rounds(const struct inject_rule *rule)
 {
 	/* A map in which something could not be withdrawn is kept while its threads are. */
-	int may_stay = rule->all_that_follow ? MAPS_OF_A_PATH : 0;
+	int may_stay = rule->following ? MAPS_OF_A_PATH : 0;
 	int before = open_descriptors();
+	int rounds = path->flags & PATH_WITHOUT_BLOCKS ? 1 : POINT_ROUNDS;
 
-	for (int i = 0; i < POINT_ROUNDS; i++) {
+	for (int i = 0; i < rounds; i++) {
 		in_thread(run_round, (void *)rule);
 		outcome->stage = "the end of the threads";
 		judge(CHECK_GONE, eventually(all_gone()), "%s", outcome->fault);
@@ -326,7 +329,7 @@ static struct footprint footprint(void)
 
 static void run_soak(const struct inject_rule *rule)
 {
-	int threads = path->flags & PATH_WITHOUT_BLOCKS ? 9 : path->flags & PATH_CROWDED ? 3 : 1;
+	int threads = path->flags & PATH_WITHOUT_BLOCKS ? 18 : path->flags & PATH_CROWDED ? 3 : 1;
 	struct inject_rule one = *rule;
 	struct footprint settled = { 0 }, end;
 
@@ -394,12 +397,12 @@ static void add_outcome(struct path_sum *sum)
 			     outcome->note[i]);
 }
 
-/* A call and all behind it; seldom happens, but nothing says that it cannot. */
-static void fail_all_from(struct path_sum *sum, int call)
+/* A call and those behind it; of other threads, which go on for ever, only the next. */
+static void fail_several(struct path_sum *sum, int call)
 {
+	bool others = path->flags & PATH_OTHERS;
 	struct inject_rule rule = {
-		.others = path->flags & PATH_OTHERS, .call = call, .choice = call,
-		.all_that_follow = true,
+		.others = others, .call = call, .choice = call, .following = others ? 1 : -1,
 	};
 
 	in_process(run_rounds, &rule);
@@ -464,8 +467,7 @@ static void run_path(const struct fault_path *the_path)
 	if (!path_works(&sum))
 		return;
 	for (; fail_call(&sum, call); call++)
-		if (!(path->flags & PATH_OTHERS))
-			fail_all_from(&sum, call);
+		fail_several(&sum, call);
 	if (!sum.points) {
 		ok(!sum.broken, "%s: makes no call that can fail", path->name);
 		return;
@@ -476,15 +478,24 @@ static void run_path(const struct fault_path *the_path)
 		if (i != CHECK_MEMORY || !(path->flags & PATH_ONCE))
 			is(sum.reported[i], 0, "%s, %u faults: %s", path->name, sum.points,
 			   fault_sentences[i]);
-	points_failed += sum.points;
+	__atomic_add_fetch(points_failed, sum.points, __ATOMIC_RELAXED);
 }
 
+static void *shared_memory(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		tap_bail("memory can be shared");
+	return memory;
+}
+
+/* First of all. Paths may also be run by processes side by side, each with its outcome. */
 static void share_outcome(void)
 {
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (outcome == MAP_FAILED)
-		tap_bail("memory can be shared");
+	outcome = shared_memory(sizeof(*outcome));
+	if (!points_failed)
+		points_failed = shared_memory(sizeof(*points_failed));
 }
 
 /*
@@ -495,8 +506,8 @@ static void judge_kinds(const unsigned int *made)
 {
 	const struct inject_totals *totals = inject_totals;
 
-	diag("%u faults", points_failed);
-	ok(points_failed > 0, "faults were made");
+	diag("%u faults", *points_failed);
+	ok(*points_failed > 0, "faults were made");
 	is(inject_strangers(), 0, "libtld imports nothing that could make system calls unseen");
 	is(totals->unknown, 0, "each system call that libtld made has its errnos in inject.h");
 	if (totals->unknown)

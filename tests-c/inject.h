@@ -190,6 +190,8 @@ static const struct inject_kind inject_kinds[] = {
 	{ "read", SYS_read, -1, 0, 0,
 	  INJECT_ERRNOS({ EAGAIN, INJECT_HIDDEN, 0 }, { EINTR, INJECT_HIDDEN, 0 },
 			{ EINVAL, INJECT_HIDDEN, 0 }, { EIO, INJECT_HIDDEN, 0 }) },
+	{ "clock_nanosleep", SYS_clock_nanosleep, -1, 0, INJECT_MEMORY,
+	  INJECT_ERRNOS({ EINTR, INJECT_HIDDEN, 0 }, { ENOSYS, INJECT_HIDDEN, 0 }) },
 	{ "prctl(PR_SET_NAME)", SYS_prctl, 0, PR_SET_NAME, INJECT_MEMORY,
 	  INJECT_ERRNOS({ EFAULT, INJECT_HIDDEN, 0 }, { EINVAL, INJECT_HIDDEN, 0 }) },
 	{ "pthread_create", INJECT_THREAD, -1, 0, INJECT_MEMORY,
@@ -226,10 +228,9 @@ static const struct inject_kind inject_kinds[] = {
 struct inject_rule {
 	/* Whose: those of the thread that calls inject_begin(), or of all others, or all. */
 	bool others, everybody;
-	/* Fail this call, from 1 on, with that one of its errnos, from 0 on; or also every
-	 * one that follows, each with one of its own. */
-	int call, choice;
-	bool all_that_follow;
+	/* Fail this call, from 1 on, with that one of its errnos, from 0 on; and so many that
+	 * follow (-1: all), each with one of its own. */
+	int call, choice, following;
 	/* Or fail calls whose names begin so, where this is not NULL, so many (-1: all). */
 	const char *kind;
 	int code, times;
@@ -298,12 +299,9 @@ static int inject_totals_fd = -1;
 INJECT_PLAIN
 static void inject_obey_at_load(const char *text)
 {
-	int all;
-
 	if (sscanf(text, "%d %d %d %d", &inject_totals_fd, &inject_rule.call, &inject_rule.choice,
-		   &all) != 4)
+		   &inject_rule.following) != 4)
 		abort();
-	inject_rule.all_that_follow = all;
 	inject_mine = true;
 	inject_armed = true;
 }
@@ -389,6 +387,14 @@ static int inject_some_errno(const struct inject_kind *kind, int n)
 	return count ? kind->errnos[n % count].code : 0;
 }
 
+/* Whether this is one of several calls to fail. */
+INJECT_PLAIN
+static bool inject_follows(const struct inject_rule *rule, int call)
+{
+	return rule->following && rule->call && call >= rule->call &&
+	       (rule->following < 0 || call <= rule->call + rule->following);
+}
+
 /* The errno that the rule has for this call, or 0. */
 INJECT_PLAIN
 static int inject_choose(int kind, unsigned int call)
@@ -403,7 +409,7 @@ static int inject_choose(int kind, unsigned int call)
 			return 0;
 		return rule->code;
 	}
-	if (rule->all_that_follow && rule->call && (int)call >= rule->call)
+	if (inject_follows(rule, call))
 		return inject_some_errno(&inject_kinds[kind], rule->choice);
 	if ((int)call != rule->call)
 		return 0;
@@ -483,7 +489,7 @@ static void inject_exec(struct inject_rule rule, char *const argv[])
 	char text[64];
 
 	snprintf(text, sizeof(text), "%d %d %d %d", inject_totals_fd, rule.call, rule.choice,
-		 rule.all_that_follow);
+		 rule.following);
 	setenv(INJECT_AT_LOAD, text, 1);
 	execv("/proc/self/exe", argv);
 }
@@ -516,6 +522,13 @@ static void inject_loaded(void)
 	inject_decide(__builtin_return_address(0), call__[0], call__ + 1, (done));	\
 })
 
+/* Their third argument is how long. */
+INJECT_PLAIN
+static bool inject_waits(long number)
+{
+	return number == SYS_ppoll || number == SYS_clock_nanosleep;
+}
+
 INJECT_PLAIN
 static void inject_shorten(struct timespec *to, const struct timespec *from)
 {
@@ -543,7 +556,7 @@ long syscall(long number, ...)
 		errno = err;
 		return -1;
 	}
-	if (number == SYS_ppoll && inject_is_library(__builtin_return_address(0)) && a[2]) {
+	if (inject_waits(number) && inject_is_library(__builtin_return_address(0)) && a[2]) {
 		inject_shorten(&hurried, (const struct timespec *)a[2]);
 		a[2] = (unsigned long)&hurried;
 	}

@@ -48,7 +48,7 @@ publish|V1_PACKED|held_task|maps=2 gets_data=1 v1=1 attaches=1 faults=1 calls=1|
 publish|CALLER_SWEPT|base_page\[i\]|attached=1 references=1 registers=1|red if who refers to a thread is taken for a former one
 publish|END_IS_A_FAILURE|first_failure|attaches=2 faults=1 strangers=1 calls=1|red if attaching fails for a thread that ends
 publish|NEVER_WAITED|unclaimed|maps=2 gets_data=1 v1=1 attaches=1 faults=1 calls=1|red if records that wait for their thread are miscounted
-publish|NOT_SUPERSEDED|element_frame|ids=2 calls=1 returns=1 attached=1 faults=1|red if a replaced element is removed once more
+publish|REPLACED_REMOVED|element_frame|ids=2 calls=1 returns=1 attached=1 faults=1|red if a replaced element is removed once more
 publish|ANYBODY_IDENTIFIED|element_frame|attached=1 maps=2 v1=1 places=2 faults=2 attaches=2 calls=1|red if a thread is identified by others
 keys|COUNT_BEFORE_ENTRY|begins==finishes|creators=2|red if an entry is counted before it is whole
 keys|NO_LOCK|key\[|creators=2|red if creators do not exclude each other
@@ -86,7 +86,7 @@ jobs()
 	number=0
 	echo "$verified" | while IFS='|' read -r model least settings sentence; do
 		number=$((number + 1))
-		echo "$model green.$number $settings"
+		echo "$model green.$number $settings mutant=0"
 	done
 	number=0
 	echo "$red" | while IFS='|' read -r model rest; do
@@ -94,7 +94,7 @@ jobs()
 		mutant=$(echo "$rest" | cut -d'|' -f1)
 		# An assertion's words may hold the separator, behind a backslash.
 		settings=$(echo "$rest" | sed 's/\\|/ or /g' | cut -d'|' -f3)
-		echo "$model red.$number mutant=$(number_of "$model" "$mutant") $settings"
+		echo "$model red.$number $settings mutant=$(number_of "$model" "$mutant")"
 	done
 }
 jobs | xargs -P "$(nproc)" -L 1 sh -c '
@@ -102,13 +102,13 @@ jobs | xargs -P "$(nproc)" -L 1 sh -c '
 	shift 2
 	mkdir "$0/$run" && cd "$0/$run" && exec env "$@" "../$model/pan" -m100000 -w22 >"$0/$run.out" 2>&1' "$tmp"
 
-states() { awk '/ states, stored/ { printf "%d", $1 }' "$1"; }
+states() { awk '/ states, stored/ { n = $1 } END { printf "%d", n }' "$1"; }
 found() { grep -m 1 '^pan:1: ' "$1" | cut -c1-300; }
 
 is_complete() # OUT LEAST
 {
 	grep -q ' errors: 0$' "$1" && ! grep -Eq 'Search not completed|max search depth|out of memory|aborting' "$1" &&
-		[ "$(states "$1")" -ge "$2" ] && grep -A 1 'unreached in init' "$1" | grep -q '(0 of '
+		[ "$(states "$1")" -ge "$2" ] && grep -qx 'the end is reached' "$1"
 }
 
 number=0 total=0
