@@ -271,6 +271,36 @@ import Testing
     process.expectSound()
   }
 
+  @Test("what is left of a detaching can be finished later, but for threads that passed the map since")
+  func finishDetaching() throws {
+    let process = ModelProcess()
+    let map = process.kernel.makeMap(valueSize: 24)
+    let threads = (10..<13).map { process.thread($0) }
+    for thread in threads { try thread.enter() }
+    try threads[0].attach(map, for: .follower(0))
+    #expect(process.registry.finishDetaching() == nil)
+    for thread in threads { thread.expectPublished(in: map) }
+    process.kernel.fail { $0.call == .delete && $0.task != 10 ? EPERM : nil }
+    threads[0].detach(for: .follower(0))
+    #expect(process.registry.finishDetaching() == Errno(EPERM))
+    threads[0].expectAbsent(from: map)
+    threads[1].expectPublished(in: map)
+    try threads[2].enter(map)
+    process.kernel.failNoMore()
+    #expect(process.registry.finishDetaching() == nil)
+    threads[1].expectAbsent(from: map)
+    threads[2].expectPublished(in: map)
+    #expect(threads[2].fastPath(map, 0) == threads[2].base)
+    process.expectSound()
+    process.kernel.fail { $0.call == .delete ? EPERM : nil }
+    #expect(errno { () throws(Errno) in try threads[0].detach(map) } == EPERM)
+    try threads[0].attach(map)
+    process.kernel.failNoMore()
+    #expect(process.registry.finishDetaching() == nil)
+    for thread in threads { thread.expectPublished(in: map) }
+    process.expectSound()
+  }
+
   // MARK: Who wants it
 
   @Test("a map stays attached while the caller or any follower wants it, and a detach ends it for all")
