@@ -420,6 +420,7 @@ static void fail_for_ever(const struct endless *fault, struct endless_result *re
 static void all_for_ever(void)
 {
 	struct endless_result *results = shared_memory(ENDLESS * sizeof(*results));
+
 	for (size_t i = 0; i < ENDLESS; i++) {
 		pid_t child = fork();
 

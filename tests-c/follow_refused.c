@@ -419,6 +419,7 @@ static void followed_once_more(void)
 	begin_as(NOBODY);
 	as_operator(only_to_be_searched);
 	must(tld_follow(PIN));
+	await_idle();
 	as_operator(pin_for_group);
 	is(tld_follow(PIN), 0,
 	   "a path that is followed and looked at once a second is followed again");
