@@ -17,7 +17,7 @@ BPF_CLANG ?= $(firstword $(wildcard $(dir $(shell command -v $(SWIFTC)))clang) c
 # Debian's packages, in one place: to build, for examples, for tests.
 PACKAGES_BUILD = gcc libc6-dev binutils
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
-PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool perl python3 valgrind xz-utils
+PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool perl python3 spin valgrind xz-utils
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -212,7 +212,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment.
-SCRIPTS = library headers install readme demo dispatcher units
+SCRIPTS = library headers install readme demo dispatcher model units
 # Minutes of waiting for the watching thread's second looks: part of make soak.
 LONG_TESTS = fault_follow
 TESTS = $(filter-out $(LONG_TESTS:%=$(T)/%),$(C_TESTS:%=$(T)/%)) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
@@ -232,7 +232,7 @@ kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own self
 
 # The callers with the address and undefined behaviour sanitizers, but for programs that
 # bring a malloc of their own or limit the address space; the units with the thread
-# sanitizer; and one program under valgrind, which knows no pidfd_open(2).
+# sanitizer; one program under valgrind, which knows no pidfd_open(2); and one under DRD.
 SANITIZED = $(filter-out allocator hostile_limits $(LONG_TESTS),$(C_TESTS))
 .PHONY: sanitize sanitized-tests
 sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
@@ -242,7 +242,8 @@ sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
 sanitized-tests: all $(SANITIZED:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/tests-c/keys
 	@$(TEST_ENV) tests-c/harness.pl $(SANITIZED:%=$(T)/%) \
 		"tests-c/units.sh --sanitize=thread --scratch-path .build-tsan" \
-		"valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes $(BUILD)/tests-c/keys"
+		"valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes $(BUILD)/tests-c/keys" \
+		tests-c/drd.sh
 
 # Everything at once for SOAK_S seconds, then longer forms of other tests, each for a
 # thirtieth of that. All take --soak SECONDS.
