@@ -126,6 +126,8 @@ $(BUILD)/tld.pc: pkgconfig/tld.pc.in include/tld.h FORCE
 .PHONY: FORCE install uninstall
 FORCE:
 
+BPF_HEADERS = tld.bpf.h task_local_data.bpf.h tld_page.bpf.h
+
 install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BPFINCLUDEDIR)
 	install -m 755 $(BUILD)/libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so.1
@@ -133,13 +135,13 @@ install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
 	install -m 644 $(BUILD)/libtld.a $(DESTDIR)$(LIBDIR)/libtld.a
 	install -m 644 $(BUILD)/tld.pc $(DESTDIR)$(LIBDIR)/pkgconfig/tld.pc
 	install -m 644 include/tld.h include/task_local_data.h $(DESTDIR)$(INCLUDEDIR)
-	install -m 644 bpf/task_local_data.bpf.h $(DESTDIR)$(BPFINCLUDEDIR)
+	install -m 644 $(BPF_HEADERS:%=bpf/%) $(DESTDIR)$(BPFINCLUDEDIR)
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 uninstall: ## what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libtld.so.1 libtld.so libtld.a pkgconfig/tld.pc) \
 		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,tld.h task_local_data.h) \
-		$(DESTDIR)$(BPFINCLUDEDIR)/task_local_data.bpf.h
+		$(addprefix $(DESTDIR)$(BPFINCLUDEDIR)/,$(BPF_HEADERS))
 	-@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(BPFINCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig 2>/dev/null
 
 # --- The demonstration -------------------------------------------------------

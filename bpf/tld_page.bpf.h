@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
+/*
+ * tld_page.bpf.h - what the pages of a task hold, and how BPF finds a TLD in them.
+ *
+ * The part that tld.bpf.h and task_local_data.bpf.h have in common; a program includes
+ * one of those two. All that a page holds is the program's to write at any time and
+ * is treated as hostile here.
+ */
+#ifndef TLD_PAGE_BPF_H
+#define TLD_PAGE_BPF_H
+
+#include <bpf/bpf_helpers.h>
+
+#ifndef TLD_BPF_PAGE_SIZE
+#ifdef __VMLINUX_H__
+#define TLD_BPF_PAGE_SIZE __PAGE_SIZE
+#else
+#define TLD_BPF_PAGE_SIZE 4096
+#endif
+#endif
+
+#ifndef TLD_NAME_LEN
+#define TLD_NAME_LEN 62
+#elif TLD_NAME_LEN != 62
+#error "TLD_NAME_LEN is part of the format that programs write: 62 only"
+#endif
+
+/* errno.h would bring in the C library's headers for a machine that is not there. */
+#define TLD_ENOMEM 12
+#define TLD_ENODATA 61
+
+#define TLD_ROUND_MASK(x, y) ((__typeof__(x))((y) - 1))
+#define TLD_ROUND_UP(x, y) ((((x) - 1) | TLD_ROUND_MASK(x, y)) + 1)
+
+#define TLD_MAX_DATA_CNT (TLD_BPF_PAGE_SIZE / 64 - 1)
+
+/* TLDs whose places a program can cache: as many as a 4 KiB page can define. */
+#define TLD_MAX_KEYS 63
+
+#define __tld_inline static inline __attribute__((always_inline, unused))
+#define __tld_subprogram static __attribute__((noinline, unused))
+
+struct tld_metadata {
+	char name[TLD_NAME_LEN];
+	__u16 size;			/* bytes; 0: not ready */
+};
+
+/*
+ * What the UPTRs point to, a page each. Typedefs of anonymous structs: clang 14
+ * drops the type tag on a named one, and later ones may emit a forward
+ * declaration, which would silently make the map's value one without UPTRs.
+ */
+typedef struct {
+	char bytes[TLD_BPF_PAGE_SIZE];
+} tld_data_page_t;
+
+typedef struct {
+	__u16 cnt;
+	__u16 size;
+	struct tld_metadata metadata[TLD_MAX_DATA_CNT];
+	__u32 magic;			/* TLD_STAMP_MAGIC: stamp is valid */
+	__u32 reserved;
+	__u32 stamp[2];			/* the image that made the page, low half first */
+	char unused[44];
+} tld_meta_page_t;
+
+_Static_assert(sizeof(tld_meta_page_t) == TLD_BPF_PAGE_SIZE, "a UPTR may not cross a page");
+
+#define TLD_STAMP_MAGIC 0x31444c54 /* "TLD1" */
+
+#define __tld_uptr __attribute__((btf_type_tag("uptr")))
+
+/*
+ * The kernel's structures as far as they are used, under names of their own beside
+ * those of vmlinux.h, if that is included; libbpf drops what follows "___".
+ */
+struct mm_struct___tld {
+	unsigned long saved_auxv[2];
+} __attribute__((preserve_access_index));
+
+struct task_struct___tld {
+	struct mm_struct___tld *mm;
+	__u32 self_exec_id;
+} __attribute__((preserve_access_index));
+
+enum __tld_verdict { __TLD_CURRENT, __TLD_STALE, __TLD_UNKNOWN };
+
+/* 0 where the page was made by the kernel's user header, which has no stamp. */
+__tld_inline __u64 __tld_stamp(tld_meta_page_t *meta)
+{
+	if (meta->magic != TLD_STAMP_MAGIC)
+		return 0;
+	return meta->stamp[0] | (__u64)meta->stamp[1] << 32;
+}
+
+/*
+ * Whether the page was made by the image that the task runs now. The stamp is the
+ * address of the image's AT_RANDOM bytes, which the kernel keeps in mm->saved_auxv,
+ * an array whose length differs between kernels: hence its offset only.
+ */
+__tld_subprogram int __tld_judge_image(struct task_struct *task, __u64 stamp)
+{
+	struct mm_struct___tld *mm = ((struct task_struct___tld *)task)->mm;
+	unsigned long pair[2];
+	__u64 auxv;
+	int i;
+
+	if (!stamp)
+		return __TLD_CURRENT;
+	if (!mm)
+		return __TLD_UNKNOWN; /* the task is about to end */
+	auxv = (__u64)mm + __builtin_preserve_field_info(mm->saved_auxv, 0 /* byte offset */);
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 24; i++) {
+		if (bpf_probe_read_kernel(pair, sizeof(pair), (void *)(auxv + i * sizeof(pair))))
+			break;
+		if (pair[0] == 25 /* AT_RANDOM */)
+			return pair[1] == stamp ? __TLD_CURRENT : __TLD_STALE;
+		if (!pair[0])
+			break;
+	}
+	return __TLD_UNKNOWN; /* in the middle of an execve() */
+}
+
+/*
+ * What is read after it was written before what was read before it: entries before
+ * their count. Processors that keep the order of reads do not need it; for others an
+ * exchange orders all, as far as -mcpu has one.
+ */
+__tld_inline void __tld_read_barrier(void)
+{
+#if defined(__BPF_CPU_VERSION__) && __BPF_CPU_VERSION__ >= 3
+	__u64 word = 0;
+
+	__sync_lock_test_and_set(&word, 1);
+#endif
+	barrier();
+}
+
+/* A walk through the entries for one name. */
+struct __tld_search {
+	tld_meta_page_t *meta;
+	const char *name;
+	__u64 first;			/* entries before it were compared before */
+	__u64 cnt;
+	__u64 off;			/* of the entry at hand */
+	__u64 size;			/* of the TLD, 0: not found */
+	__u64 searched;			/* entries known not to be it */
+};
+
+/* bpf_loop()'s callback: 1 ends the walk. */
+static long __tld_search_entry(__u64 index, struct __tld_search *search)
+{
+	tld_meta_page_t *meta = search->meta;
+	__u64 i = index, size;
+
+	barrier_var(i);
+	if (i >= search->cnt || i >= TLD_MAX_DATA_CNT)
+		return 1;
+	size = meta->metadata[i].size;
+	if (!size)
+		return 1; /* being written: its place, and that of those behind it, is not known yet */
+	__tld_read_barrier(); /* the kernel's user header writes size after the name */
+	if (i >= search->first &&
+	    !bpf_strncmp(meta->metadata[i].name, TLD_NAME_LEN, search->name)) {
+		search->size = size;
+		return 1;
+	}
+	if (search->searched == i)
+		search->searched = i + 1;
+	/*
+	 * Not compared here, though sums of hostile sizes leave the page: the verifier would
+	 * tell the rounds apart by it. 64 bits hold all of them.
+	 */
+	search->off += TLD_ROUND_UP(size, 8);
+	return 0;
+}
+
+/*
+ * What was found of a TLD, one word, so that readers on several processors agree: in the
+ * low half its offset plus 1, in the high half its size; or in the low half minus the
+ * number of entries that were searched without finding it. 0: never searched.
+ */
+typedef __u32 __tld_word_t;
+
+__tld_inline int __tld_is_found(__tld_word_t word)
+{
+	return (__s16)word > 0;
+}
+
+/* Whether entries came that were not searched. */
+__tld_inline int __tld_is_worth_search(__tld_word_t word, tld_meta_page_t *meta)
+{
+	return meta->cnt > -(__s16)word;
+}
+
+/* A start + off of programs is below that, whatever the page. */
+#define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32767)
+
+/* Search the entries that were not searched before. */
+__tld_inline __tld_word_t __tld_find(tld_meta_page_t *meta, const char *name, __tld_word_t before)
+{
+	/* A reader on another processor may have found it meanwhile. */
+	__u64 first = (__s16)before < 0 ? -(__s16)before : 0;
+	struct __tld_search search = { .meta = meta, .name = name, .first = first, .searched = first };
+
+	search.cnt = meta->cnt;
+	__tld_read_barrier();
+	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, &search, 0);
+	if (search.size && search.off < TLD_OFF_LIMIT)
+		return (__u32)search.size << 16 | (__u32)(search.off + 1);
+	return (__u16)-search.searched;
+}
+
+/* The bytes of a TLD that was found. */
+__tld_inline void *__tld_at(char *data, __u16 start, __tld_word_t word, __u64 size)
+{
+	__u64 at = (word & 0xffff) - 1 + (__u64)start;
+
+	/*
+	 * The barriers keep the compiler from comparing another register, or half of one,
+	 * than the one that it then adds.
+	 */
+	barrier_var(at);
+	if (at <= TLD_BPF_PAGE_SIZE - size) {
+		barrier_var(at);
+		return data + at;
+	}
+	return 0;
+}
+
+/* A start behind every block: nothing is found until the element is replaced. */
+#define TLD_START_NOWHERE 0xffff
+
+/**
+ * TLD_WATCH_EXEC() - forget what a task shares when it executes another program
+ *
+ * At file scope, once in an object, with a semicolon. Defines the program
+ * tld_watch_exec on the tracepoint sched_process_exec, which the loader attaches as it
+ * attaches the object's others.
+ *
+ * Optional. A task's element in the data map outlives execve(). Without this program,
+ * tld_object_init() tells the images of a task apart by an address that the kernel
+ * randomises; that says nothing about programs that run without address randomisation
+ * (setarch -R), nor about those that use the kernel's own user header: what their old image
+ * had shared is read until the new one shares something, unless BPF had looked at
+ * the task before. With this program attached before the execve(), nothing is read once
+ * the new image runs, until it shares something itself. An execve() that fails
+ * changes nothing.
+ */
+#define TLD_WATCH_EXEC()								\
+	SEC("tp_btf/sched_process_exec")						\
+	int tld_watch_exec(unsigned long long *ctx)					\
+	{										\
+		return __tld_forget_image((struct task_struct *)ctx[0]);		\
+	}										\
+	int tld_watch_exec(unsigned long long *ctx)
+
+#endif /* TLD_PAGE_BPF_H */
