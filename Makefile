@@ -146,7 +146,8 @@ uninstall: ## what install put there
 
 # --- The demonstration -------------------------------------------------------
 
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+# What clang cannot print.
+MULTIARCH := $(or $(shell $(CC) -print-multiarch 2>/dev/null),$(shell uname -m)-linux-gnu)
 # The target's own headers (asm/types.h) lie where the compiler for this machine has them.
 BPF_CFLAGS = -target bpf -g -O2 -Wall -Wextra -Wno-unused-parameter -I/usr/include/$(MULTIARCH) -Ibpf
 ONCPU_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/oncpu/*.c))
@@ -233,9 +234,9 @@ kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own self
 	@$(TEST_ENV) tests-c/kselftest/kselftest.sh $(CASE)
 
 # The callers with the address and undefined behaviour sanitizers, but for programs that
-# bring a malloc of their own or limit the address space; the units with the thread
-# sanitizer; one program under valgrind, which knows no pidfd_open(2); and one under DRD.
-SANITIZED = $(filter-out allocator hostile_limits $(LONG_TESTS),$(C_TESTS))
+# bring a malloc of their own, limit the address space, or fork without handlers beside
+# threads that may hold the sanitizer's own locks; the units with the thread sanitizer; one program under valgrind, which knows no pidfd_open(2); and one under DRD.
+SANITIZED = $(filter-out allocator hostile_limits follow_thread $(LONG_TESTS),$(C_TESTS))
 .PHONY: sanitize sanitized-tests
 sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
 	@$(MAKE) --no-print-directory T=$(BUILD)/sanitize SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \

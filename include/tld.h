@@ -20,7 +20,8 @@
  *
  * All sizes are in bytes. Every function may be called from every thread at
  * the same time as any other. In a signal handler, see each function's
- * "Signals" line. What libtld allocates is never malloc memory.
+ * "Signals" line; in a child of vfork() that has not executed a program yet, it is
+ * as in a handler that interrupted libtld. What libtld allocates is never malloc memory.
  *
  * OPTIONS, to be defined before the first inclusion:
  *
@@ -150,8 +151,8 @@ int tld_key_err_or_zero(tld_key_t key);
  *			handler that interrupted libtld
  *
  * Threads: MT-safe. Signals: async-signal-safe in a thread that has called it
- * before with this @map_fd and a key at or behind this one; else as EAGAIN says.
- * errno is changed on failure only.
+ * before with this @map_fd and a key at or behind this one, while no map has been
+ * detached since; else as EAGAIN says. errno is changed on failure only.
  */
 void *tld_get_data(int map_fd, tld_key_t key);
 
@@ -171,8 +172,7 @@ void *tld_get_data(int map_fd, tld_key_t key);
  *	E2BIG		this thread's memory, laid out before the TLD was created,
  *			cannot hold it
  *	ENOMEM		no memory
- *	EAGAIN		called from a signal handler that interrupted libtld, or in a
- *			child of vfork() that has not executed a program yet; or no
+ *	EAGAIN		called from a signal handler that interrupted libtld; or no
  *			descriptor can be had in the first call of a thread that is referred
  *			to already (tld_ref_thread())
  *
@@ -316,8 +316,9 @@ int tld_follow_status(const char *pin_path);
  * @tid: a thread of this process, as gettid() says
  *
  * For a dispatcher that sets what its workers' TLDs say. A thread that has no data
- * yet gets some, readable through the attached maps at once, and finds them when
- * it uses TLDs. The reference keeps the memory, not the thread: after the thread has
+ * yet gets some, readable through the attached maps at once (a map that refuses gets
+ * them at the next tld_attach(), which says why, or when the thread uses TLDs), and finds
+ * them when it uses TLDs. The reference keeps the memory, not the thread: after the thread has
  * ended, pointers stay valid, to data that its end has cleared (unless it ended without
  * pthread destructors), and BPF sees nothing of them, until tld_unref_thread().
  *

@@ -57,7 +57,8 @@ struct Followers<K: Kernel> {
   // MARK: What a program asks for
 
   /// Throws EINVAL, ENAMETOOLONG, ENOSPC, ENOMEM, EAGAIN.
-  func follow(_ path: UnsafePointer<CChar>?, by thread: CallingThread, _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+  func follow(_ path: UnsafePointer<CChar>?, by thread: CallingThread,
+              _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
               atExit: @convention(c) () -> Void) throws(Errno) {
     let path = try Self.check(path)
     state.pointee.lock.acquire()
