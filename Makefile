@@ -215,7 +215,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment.
-SCRIPTS = library headers install readme demo dispatcher model units
+SCRIPTS = library headers install readme docs demo dispatcher model units
 # Minutes of waiting for the watching thread's second looks: part of make soak.
 LONG_TESTS = fault_follow
 TESTS = $(filter-out $(LONG_TESTS:%=$(T)/%),$(C_TESTS:%=$(T)/%)) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py

@@ -61,6 +61,13 @@ compiles_and_runs()
 	LD_LIBRARY_PATH=$library "$tmp/program" | grep "^version "
 }
 
+bpf_compiles() # HEADER
+{
+	printf '#include <linux/bpf.h>\n#include <%s>\n' "$1" >"$tmp/program.bpf.c"
+	"$CLANG" -target bpf -g -O2 -Wall -Werror "-I/usr/include/$(uname -m)-linux-gnu" \
+		"-I$(pkg-config --variable=bpfincludedir tld)" -c "$tmp/program.bpf.c" -o "$tmp/program.bpf.o"
+}
+
 # The program uses the installed library, or none at all.
 needs() { readelf -dW "$tmp/program" | sed -n 's/.*NEEDED.*\[\(libtld.*\)\]/\1/p'; }
 
@@ -131,9 +138,9 @@ ok "a program links statically by pkg-config --static" \
 is "with none" "$(needs)" ''
 ok "so does a C++ program" \
 	compiles_and_runs "$CXX" program.cc /nonexistent -static $(pkg-config --cflags --libs --static tld)
-is "the BPF header is where bpfincludedir says" \
-	"$(ls "$(pkg-config --variable=bpfincludedir tld)"/task_local_data.bpf.h)" \
-	"$place/include/tld/bpf/task_local_data.bpf.h"
+for header in tld task_local_data; do
+	ok "$header.bpf.h, installed where bpfincludedir says, compiles" bpf_compiles $header.bpf.h
+done
 ok "installing again over it works" run_make install PREFIX="$place" LIBDIR="$place/lib64"
 is "and changes nothing of the list" "$(listing "$place" | sed 's|^|place/|')" "$(wanted place place/lib64)"
 unset PKG_CONFIG_LIBDIR

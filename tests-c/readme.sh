@@ -7,17 +7,9 @@
 . "$(dirname "$0")/script.sh"
 own_directory
 
-# The n-th fenced block of a language.
-block()
-{
-	awk -v language="$1" -v wanted="$2" '
-		/^```/ { if (inside) { inside = 0 } else if ($0 == "```" language) { n++; inside = 1 } ; next }
-		inside && n == wanted' "$SRC/README.md"
-}
-
-block c 1 >"$tmp/program.c"
-block c 2 >"$tmp/request.bpf.c"
-block sh 1 >"$tmp/commands"
+block README.md c 1 >"$tmp/program.c"
+block README.md c 2 >"$tmp/request.bpf.c"
+block README.md sh 1 >"$tmp/commands"
 ok "README shows a program" grep -q "^int main" "$tmp/program.c"
 ok "README shows its BPF side" grep -q "^SEC(" "$tmp/request.bpf.c"
 is "README shows the commands that bring both to run" \
@@ -42,11 +34,7 @@ ok "the program compiles without a warning" \
 	"$CC" -Wall -Wextra -Wpedantic -Werror -c program.c $(pkg-config --cflags tld) -o /dev/null
 ok "the program links statically as README says" sh -c "$(sed -n 's/^Statically: `\(.*\)`\.$/\1/p' "$SRC/README.md") -o static"
 
-privileged()
-{
-	[ "$(id -u)" = 0 ] && { grep -q ' /sys/fs/bpf bpf ' /proc/mounts || mount -t bpf bpf /sys/fs/bpf; }
-}
-if ! privileged 2>/dev/null; then
+if ! may_pin; then
 	skip "the BPF side loads and the program publishes in its map" "kernel: needs root and a bpffs"
 	finish
 fi

@@ -95,3 +95,17 @@ finish()
 	[ $failures = 0 ]
 	exit
 }
+
+# FILE LANGUAGE N: the N-th fenced block of a language in one of our texts.
+block()
+{
+	awk -v language="$2" -v wanted="$3" '
+		/^```/ { if (inside) { inside = 0 } else if ($0 == "```" language) { n++; inside = 1 } ; next }
+		inside && n == wanted' "$SRC/$1"
+}
+
+# Whether BPF objects can be pinned, in a bpffs that is mounted if need be.
+may_pin()
+{
+	[ "$(id -u)" = 0 ] && { grep -q ' /sys/fs/bpf bpf ' /proc/mounts || mount -t bpf bpf /sys/fs/bpf 2>/dev/null; }
+}

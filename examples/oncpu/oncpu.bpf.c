@@ -23,15 +23,13 @@ struct task_struct {
 
 struct pt_regs;
 
-#include "task_local_data.bpf.h"
+#include "tld.bpf.h"
 #include "oncpu.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The TLDs that these programs read; libtld's header caches their keys. */
-struct tld_keys {
-	tld_key_t kind;
-};
+/* The TLDs that these programs read. */
+TLD_KEYS(kind);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -69,7 +67,6 @@ int BPF_PROG(oncpu_sched_switch, bool preempt, struct task_struct *prev,
 	__u64 ran_ns = prev->se.sum_exec_runtime, delta_ns;
 	struct oncpu_totals *totals = totals_get();
 	struct oncpu_task *task;
-	struct tld_object object;
 	__u32 *tag, charge_to;
 
 	task = bpf_task_storage_get(&oncpu_tasks, prev, 0, 0);
@@ -78,9 +75,7 @@ int BPF_PROG(oncpu_sched_switch, bool preempt, struct task_struct *prev,
 	delta_ns = ran_ns - task->charged_ns;
 	task->charged_ns = ran_ns;
 
-	if (tld_object_init(prev, &object))
-		return 0;
-	tag = tld_get_data(&object, kind, ONCPU_TLD_NAME, sizeof(*tag));
+	tag = tld_get_named(prev, kind, ONCPU_TLD_NAME, sizeof(*tag));
 	if (!tag)
 		return 0;
 	/* The program may write anything there, at any time: read it once. */
