@@ -196,17 +196,17 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 
 	if (!data)
 		return 0;
-	if (!__tld_is_found(word)) {
+	if (__tld_size(word) < size) {
 		meta = value->meta;
 		if (!meta || !__tld_is_worth_search(word, meta))
 			return 0;
 		__tld_search_name(meta, name, &cache->place[place]);
 		word = *(volatile __tld_word_t *)&cache->place[place];
-		if (!__tld_is_found(word))
+		if (__tld_size(word) < size)
 			return 0;
 	}
 	barrier();
-	if (cache->page != (__u64)data || word >> 16 < size)
+	if (cache->page != (__u64)data)
 		return 0;
 	return __tld_at(data, value->start, word, size);
 }

@@ -140,9 +140,10 @@ __tld_subprogram int __tld_search_name(tld_meta_page_t *meta, const char *name, 
 	return 0;
 }
 
-__tld_inline int __tld_is_place_of(__u32 tag, __tld_place_t noted)
+/* Whether a TLD of that name and of at least size bytes was found: one comparison for both. */
+__tld_inline int __tld_holds(__tld_place_t noted, __u32 tag, __u64 size)
 {
-	return noted >> 32 == tag && __tld_is_found((__tld_word_t)noted);
+	return ((noted ^ (__u64)tag << 32) >> 16) - size < 0x10000 - size;
 }
 
 __tld_inline void *__tld_read(tld_view_t *view, __u32 place, const char *name, __u32 tag, __u64 size)
@@ -153,17 +154,15 @@ __tld_inline void *__tld_read(tld_view_t *view, __u32 place, const char *name, _
 
 	if (!data)
 		return 0;
-	if (!__tld_is_place_of(tag, noted)) {
+	if (!__tld_holds(noted, tag, size)) {
 		meta = view->meta;
 		if (!meta || (noted >> 32 == tag && !__tld_is_worth_search((__tld_word_t)noted, meta)))
 			return 0;
 		__tld_search_name(meta, name, tag, &view->place[place]);
 		noted = *(volatile __tld_place_t *)&view->place[place];
-		if (!__tld_is_place_of(tag, noted))
+		if (!__tld_holds(noted, tag, size))
 			return 0;
 	}
-	if ((__tld_word_t)noted >> 16 < size)
-		return 0;
 	return __tld_at(data, view->start, (__tld_word_t)noted, size);
 }
 

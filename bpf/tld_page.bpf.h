@@ -178,45 +178,45 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
 }
 
 /*
- * What was found of a TLD, one word, so that readers on several processors agree: in the
- * low half its offset plus 1, in the high half its size; or in the low half minus the
- * number of entries that were searched without finding it. 0: never searched.
+ * What was found of a TLD, one word, so that readers on several processors agree: its size
+ * in the high half and its offset in the low one; or 0 and the number of entries that
+ * were searched without finding it.
  */
 typedef __u32 __tld_word_t;
 
-__tld_inline int __tld_is_found(__tld_word_t word)
+__tld_inline __u64 __tld_size(__tld_word_t word)
 {
-	return (__s16)word > 0;
+	return word >> 16;
 }
 
-/* Whether entries came that were not searched. */
+/* Whether there is an entry that was not searched. */
 __tld_inline int __tld_is_worth_search(__tld_word_t word, tld_meta_page_t *meta)
 {
-	return meta->cnt > -(__s16)word;
+	return !__tld_size(word) && word < meta->cnt;
 }
 
 /* A start + off of programs is below that, whatever the page. */
-#define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32767)
+#define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32768)
 
 /* Search the entries that were not searched before. */
 __tld_inline __tld_word_t __tld_find(tld_meta_page_t *meta, const char *name, __tld_word_t before)
 {
 	/* A reader on another processor may have found it meanwhile. */
-	__u64 first = (__s16)before < 0 ? -(__s16)before : 0;
+	__u64 first = __tld_size(before) ? 0 : before;
 	struct __tld_search search = { .meta = meta, .name = name, .first = first, .searched = first };
 
 	search.cnt = meta->cnt;
 	__tld_read_barrier();
 	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, &search, 0);
 	if (search.size && search.off < TLD_OFF_LIMIT)
-		return (__u32)search.size << 16 | (__u32)(search.off + 1);
-	return (__u16)-search.searched;
+		return (__u32)search.size << 16 | (__u32)search.off;
+	return search.searched;
 }
 
-/* The bytes of a TLD that was found. */
+/* The bytes of a TLD that was found, and has size bytes. */
 __tld_inline void *__tld_at(char *data, __u16 start, __tld_word_t word, __u64 size)
 {
-	__u64 at = (word & 0xffff) - 1 + (__u64)start;
+	__u64 at = (word & 0xffff) + (__u64)start;
 
 	/*
 	 * The barriers keep the compiler from comparing another register, or half of one,
