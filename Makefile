@@ -214,11 +214,11 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 	$(Q)$(CC) $(SANITIZE) $< $(TEST_SUPPORT:%=$(T)/%.o) -o $@ $(TEST_LIBS)
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
-# compilers from the environment.
-SCRIPTS = library headers install readme docs demo dispatcher model units
-# Minutes of waiting for the watching thread's second looks: part of make soak.
-LONG_TESTS = fault_follow
-TESTS = $(filter-out $(LONG_TESTS:%=$(T)/%),$(C_TESTS:%=$(T)/%)) $(patsubst %,tests-c/%.sh,$(SCRIPTS)) tests-c/python_ctypes.py
+# compilers from the environment. Those that mostly compile, or compute, run beside the others.
+SCRIPTS = readme docs demo dispatcher costs
+SCRIPTS_BESIDE = library headers install model units
+TESTS = $(C_TESTS:%=$(T)/%) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
+	"tests-c/kselftest/kselftest.sh --tap" -- $(SCRIPTS_BESIDE:%=tests-c/%.sh)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 
@@ -226,8 +226,8 @@ TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG
 test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher
 
 .PHONY: test
-test: test-programs ## all tests but the long ones; STRICT=1: a kernel that cannot run them fails
-	@$(TEST_ENV) tests-c/harness.pl $(TESTS) "tests-c/kselftest/kselftest.sh --tap"
+test: test-programs ## all tests; STRICT=1: a kernel that cannot run them fails
+	@$(TEST_ENV) tests-c/harness.pl $(TESTS)
 
 .PHONY: kselftest
 kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own selftest; KSRC=tree, CASE=name
@@ -236,7 +236,7 @@ kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own self
 # The callers with the address and undefined behaviour sanitizers, but for programs that
 # bring a malloc of their own, limit the address space, or fork without handlers beside
 # threads that may hold the sanitizer's own locks; the units with the thread sanitizer; one program under valgrind, which knows no pidfd_open(2); and one under DRD.
-SANITIZED = $(filter-out allocator hostile_limits follow_thread $(LONG_TESTS),$(C_TESTS))
+SANITIZED = $(filter-out allocator hostile_limits follow_thread,$(C_TESTS))
 .PHONY: sanitize sanitized-tests
 sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
 	@$(MAKE) --no-print-directory T=$(BUILD)/sanitize SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \
@@ -256,8 +256,7 @@ SOAKERS = race_create churn attach_many attach_ids refs forks hostile_pages host
 .PHONY: soak
 soak: test-programs ## 200,000 threads, forks, maps that come and go: SOAK_S seconds (1800)
 	@$(T)/soak --soak $(SOAK_S)
-	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(shell expr $(SOAK_S) / 30)") \
-		$(LONG_TESTS:%=$(T)/%)
+	@$(TEST_ENV) tests-c/harness.pl $(SOAKERS:%="$(T)/% --soak $(shell expr $(SOAK_S) / 30)")
 
 .PHONY: clean
 clean: ## remove what was built

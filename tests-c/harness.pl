@@ -1,8 +1,9 @@
 #!/usr/bin/env perl
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
-# harness.pl [-v] TEST... - run TAP tests as prove does, and end with one line,
-# "N passed, N failed, N skipped". Skipped points are listed with their reason. With
+# harness.pl [-v] TEST... [-- TEST...] - run TAP tests as prove does, and end with one
+# line, "N passed, N failed, N skipped". Those behind "--" run one after another beside the
+# others, which do so too: they must not care about each other. Skipped points are listed with their reason. With
 # STRICT=1 in the environment, a skip for want of the kernel (its reason starts with
 # "kernel:") is a failure. A test is a command: words are split at spaces.
 
@@ -11,7 +12,13 @@ use warnings;
 use TAP::Harness;
 
 my $verbose = @ARGV && $ARGV[0] eq '-v' && shift @ARGV;
-die "usage: harness.pl [-v] TEST...\n" unless @ARGV;
+die "usage: harness.pl [-v] TEST... [-- TEST...]\n" unless @ARGV;
+my ($tests, $beside) = ([], []);
+my $list = $tests;
+for (@ARGV) {
+	if ($_ eq '--') { $list = $beside } else { push @$list, $_ }
+}
+my @tests = (@$tests, @$beside);
 my $strict = ($ENV{STRICT} // '') eq '1';
 
 my ($passed, @failed, @skipped);
@@ -27,6 +34,8 @@ my $harness = TAP::Harness->new({
 	verbosity => $verbose ? 1 : 0,
 	timer     => 1,
 	merge     => 0,
+	jobs      => 2,
+	rules     => { par => [ { seq => $tests }, { seq => $beside } ] },
 	exec      => sub { my ($self, $test) = @_; [split ' ', $test] },
 });
 
@@ -46,9 +55,9 @@ $harness->callback(made_parser => sub {
 	});
 });
 
-my $results = $harness->runtests(@ARGV);
-for my $parser ($results->parsers(@ARGV)) {
-	my ($name) = grep { ($results->parsers($_))[0] == $parser } @ARGV;
+my $results = $harness->runtests(@tests);
+for my $parser ($results->parsers(@tests)) {
+	my ($name) = grep { ($results->parsers($_))[0] == $parser } @tests;
 	# A crash, or an end before the plan, is a failure beside those that were counted.
 	my @broken = $parser->parse_errors;
 	push @broken, 'exit status ' . ($parser->exit // $parser->wait)
