@@ -433,22 +433,28 @@ TLD_STATIC_ASSERT(offsetof(struct tld_thread, flags) == 14, "struct tld_thread i
  */
 #define TLD_INLINE static inline __attribute__((always_inline, unused))
 
+/* A key below the limit: there is a base, so that callers need not compare with NULL. */
+TLD_INLINE void *tld_inline_at(tld_key_t key)
+{
+	char *base = tld_self.base;
+
+	if (!base)
+		__builtin_unreachable();
+	return base + (uint16_t)key.off;
+}
+
 TLD_INLINE void *tld_inline_get_data(int map_fd, tld_key_t key)
 {
-	uint16_t off = (uint16_t)key.off;
-
-	if (__builtin_expect(off < __atomic_load_n(&tld_self.limit, __ATOMIC_RELAXED) &&
+	if (__builtin_expect((uint16_t)key.off < tld_self.limit &&
 			     map_fd == __atomic_load_n(&tld_self.map_fd, __ATOMIC_RELAXED), 1))
-		return __atomic_load_n(&tld_self.base, __ATOMIC_RELAXED) + off;
+		return tld_inline_at(key);
 	return tld_get_data_slow(map_fd, key);
 }
 
 TLD_INLINE void *tld_inline_get(tld_key_t key)
 {
-	uint16_t off = (uint16_t)key.off;
-
-	if (__builtin_expect(off < __atomic_load_n(&tld_self.limit, __ATOMIC_RELAXED), 1))
-		return __atomic_load_n(&tld_self.base, __ATOMIC_RELAXED) + off;
+	if (__builtin_expect((uint16_t)key.off < tld_self.limit, 1))
+		return tld_inline_at(key);
 	return tld_get_slow(key);
 }
 

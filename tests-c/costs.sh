@@ -32,10 +32,10 @@ if command -v valgrind >/dev/null; then
 	while read -r function committed sentence; do
 		within "$sentence" "$(executed "$function")" "$committed"
 	done <<-EOT
-		inline_get 8 tld_get()
-		inline_get_data 11 tld_get_data()
-		exported_get 19 tld_get() as a function of the library
-		exported_get_data 29 tld_get_data() as a function of the library
+		inline_get 6 tld_get()
+		inline_get_data 9 tld_get_data()
+		exported_get 15 tld_get() as a function of the library
+		exported_get_data 25 tld_get_data() as a function of the library
 	EOT
 else
 	skip "what the fast paths execute" "valgrind is not installed"

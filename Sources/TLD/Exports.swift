@@ -93,7 +93,7 @@ struct Call: ~Copyable {
   /// From before a fork until after it the library counts as busy. False in a thread that was
   /// busy already.
   static func beginFork() -> Bool {
-    let thread = ctld_self()!
+    let thread = ctld_self().unsafelyUnwrapped
     thread.pointee.flags += forking
     return isForking
   }
@@ -166,19 +166,21 @@ public func keyIsError(_ key: tld_key_t) -> Bool { key.off < 0 }
 public func keyErrorOrZero(_ key: tld_key_t) -> Int32 { min(0, Int32(key.off)) }
 
 @_cdecl("tld_get_data")
+@inline(__always)
 public func getData(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
-  let thread = ctld_self()!
+  let thread = ctld_self().unsafelyUnwrapped
   if UInt16(bitPattern: key.off) < thread.pointee.limit && map == thread.pointee.map_fd {
-    return UnsafeMutableRawPointer(thread.pointee.base! + Int(key.off))
+    return UnsafeMutableRawPointer(thread.pointee.base.unsafelyUnwrapped + Int(key.off))
   }
   return getDataSlow(map, key)
 }
 
 @_cdecl("tld_get")
+@inline(__always)
 public func get(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
-  let thread = ctld_self()!
+  let thread = ctld_self().unsafelyUnwrapped
   if UInt16(bitPattern: key.off) < thread.pointee.limit {
-    return UnsafeMutableRawPointer(thread.pointee.base! + Int(key.off))
+    return UnsafeMutableRawPointer(thread.pointee.base.unsafelyUnwrapped + Int(key.off))
   }
   return getSlow(key)
 }
