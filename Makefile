@@ -17,7 +17,7 @@ BPF_CLANG ?= $(firstword $(wildcard $(dir $(shell command -v $(SWIFTC)))clang) c
 # Debian's packages, in one place: to build, for examples, for tests.
 PACKAGES_BUILD = gcc libc6-dev binutils
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
-PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool perl python3 spin valgrind xz-utils
+PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool clang-14 clang-16 clang-19 gcc-bpf perl python3 spin valgrind xz-utils
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -216,9 +216,9 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher costs
-SCRIPTS_BESIDE = library headers install model units
-TESTS = $(C_TESTS:%=$(T)/%) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
-	"tests-c/kselftest/kselftest.sh --tap" -- $(SCRIPTS_BESIDE:%=tests-c/%.sh)
+BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library headers install model units)
+TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
+	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 

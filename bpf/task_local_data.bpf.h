@@ -57,6 +57,16 @@ struct tld_map_value {
 	__u16 start;			/* offset of the first data byte in the page */
 };
 
+/*
+ * What was found of a TLD, one word, so that readers on several processors agree: its size
+ * in the high half and its offset in the low one; or 0 and the number of entries that
+ * were searched without finding it.
+ */
+typedef __u32 __tld_word_t;
+
+/* Programs keep a TLD's offset below that, whatever the page. */
+#define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32768)
+
 /* One task's key cache. */
 struct tld_key_cache {
 	__u64 page;			/* the data page that the places are for; 0: new */
@@ -174,6 +184,11 @@ __tld_inline int tld_object_init(struct task_struct *task, struct tld_object *tl
 	return 0;
 }
 
+__tld_inline __u64 __tld_size(__tld_word_t word)
+{
+	return word >> 16;
+}
+
 /*
  * Look a name up in the metadata page and note in place what was found. The caller
  * reads it from there: a returned value would make the verifier follow, for the
@@ -181,8 +196,32 @@ __tld_inline int tld_object_init(struct task_struct *task, struct tld_object *tl
  */
 __tld_subprogram int __tld_search_name(tld_meta_page_t *meta, const char *name, __tld_word_t *place)
 {
-	if (meta)
-		*place = __tld_find(meta, name, *(volatile __tld_word_t *)place);
+	__tld_word_t before = *(volatile __tld_word_t *)place;
+	struct __tld_search search;
+
+	if (!meta)
+		return 0;
+	/* A reader on another processor may have found it meanwhile. */
+	__tld_search(&search, meta, name, __tld_size(before) ? 0 : before);
+	if (search.size && search.off < TLD_OFF_LIMIT)
+		*place = (__u32)search.size << 16 | (__u32)search.off;
+	else
+		*place = search.searched;
+	return 0;
+}
+
+/* The bytes of a TLD that was found, and has size bytes. */
+__tld_inline void *__tld_at(char *data, __u16 start, __tld_word_t word, __u64 size)
+{
+	__u64 at = (word & 0xffff) + (__u64)start;
+
+	/* As in tld.bpf.h: aligned for atomic operations, and one register for the verifier. */
+	barrier_var(at);
+	if (at <= TLD_BPF_PAGE_SIZE - size) {
+		barrier_var(at);
+		at &= ~7ULL;
+		return data + at;
+	}
 	return 0;
 }
 
@@ -198,7 +237,7 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 		return 0;
 	if (__tld_size(word) < size) {
 		meta = value->meta;
-		if (!meta || !__tld_is_worth_search(word, meta))
+		if (!meta || __tld_size(word) || !__tld_has_more(meta, word))
 			return 0;
 		__tld_search_name(meta, name, &cache->place[place]);
 		word = *(volatile __tld_word_t *)&cache->place[place];
@@ -233,6 +272,9 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 		__tld_get((tld_obj), __builtin_offsetof(struct tld_keys, key) /	\
 				     sizeof(tld_key_t), (name), (size));		\
 	})
+
+/* A start behind every block: nothing is found until the element is replaced. */
+#define TLD_START_NOWHERE 0xffff
 
 /*
  * Remove what the task shared before its execve(). That fails while another program holds

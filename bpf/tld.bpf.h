@@ -64,17 +64,43 @@
 #define TLD_IMAGE_KIND (~0ULL << 32)
 
 /*
- * Where one TLD of a task is: __tld_word_t in the low half, __tld_tag() of the name for
- * which that was found in the high half. So a place serves another name rightly, if
- * slowly: two objects may share a pinned map and not agree about the names.
+ * Where one TLD of a task is, one word, so that readers on several processors agree: the
+ * __tld_tag() of its name (32 bits), how many bytes are wanted of it (16), and where in the
+ * page they begin (16). If there are none: TLD_ABSENT and how many entries were searched
+ * in vain. So one comparison tells that the word was noted for this name and size, and
+ * that the bytes lie in the page; and a place serves another name rightly, if slowly, because
+ * two objects may share a pinned map and not agree about names.
  */
 typedef __u64 __tld_place_t;
 
-/* What a task publishes; see tld_view(). */
-typedef struct {
+#define TLD_ABSENT 0x8000
+/* No search helps: the TLD is there, and smaller. */
+#define TLD_TOO_SMALL 0xffff
+
+/* Programs begin a thread's TLDs below that, whatever the page. */
+#define TLD_AT_LIMIT (TLD_BPF_PAGE_SIZE < TLD_ABSENT ? TLD_BPF_PAGE_SIZE : TLD_ABSENT)
+
+/* What is known of a task's element; see tld_view(). */
+struct __tld_element {
 	__TLD_PUBLISHED;
 	__tld_place_t place[];
+};
+
+/* What a task shares; see tld_view(). */
+typedef struct {
+	struct __tld_element *element;
+	char *data;			/* the page; NULL: nothing */
 } tld_view_t;
+
+__tld_inline __u64 __tld_bytes(__tld_place_t place)
+{
+	return place >> 16 & 0xffff;
+}
+
+__tld_inline __u64 __tld_at(__tld_place_t place)
+{
+	return place & 0xffff;
+}
 
 /* FNV-1a. Of a string literal the compiler computes it. */
 __tld_inline __u32 __tld_tag(const char *name, __u32 length)
@@ -92,11 +118,11 @@ __tld_inline __u32 __tld_tag(const char *name, __u32 length)
  * At the first look at what was published: whose is it? An element, and the pages in it,
  * outlive execve(); what was found to be an image's is never another's.
  */
-__tld_subprogram int __tld_settle(struct task_struct *task, tld_view_t *view, int places)
+__tld_subprogram int __tld_settle(struct task_struct *task, struct __tld_element *element, int places)
 {
 	__u64 image = TLD_IMAGE_KNOWN | ((struct task_struct___tld *)task)->self_exec_id;
-	__u64 kind = *(volatile __u64 *)&view->image & TLD_IMAGE_KIND;
-	tld_meta_page_t *meta = view->meta;
+	__u64 kind = *(volatile __u64 *)&element->image & TLD_IMAGE_KIND;
+	tld_meta_page_t *meta = element->meta;
 	int i, verdict;
 
 	if (kind == TLD_IMAGE_KNOWN || kind == TLD_IMAGE_STALE || !meta)
@@ -106,73 +132,113 @@ __tld_subprogram int __tld_settle(struct task_struct *task, tld_view_t *view, in
 		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < places; i++)
-		view->place[i] = 0;
+		element->place[i] = 0;
 	barrier();
-	view->image = verdict == __TLD_CURRENT ? image : TLD_IMAGE_STALE;
+	element->image = verdict == __TLD_CURRENT ? image : TLD_IMAGE_STALE;
 	return 0;
 }
 
 /* The caller reads image once more: a returned value says less to the verifier. */
-__tld_inline tld_view_t *__tld_admit(struct task_struct *task, tld_view_t *view, int places)
+__tld_inline char *__tld_admit(struct task_struct *task, struct __tld_element *element, int places)
 {
 	__u64 image;
 
-	if (!view)
+	if (!element)
 		return 0;
 	image = TLD_IMAGE_KNOWN | ((struct task_struct___tld *)task)->self_exec_id;
-	if (view->image != image) {
-		__tld_settle(task, view, places);
-		if (*(volatile __u64 *)&view->image != image)
+	if (element->image != image) {
+		__tld_settle(task, element, places);
+		if (*(volatile __u64 *)&element->image != image)
 			return 0;
 	}
-	return view;
+	return (char *)element->data;
 }
 
-/* Look a name up in the metadata page and note in place what was found. */
-__tld_subprogram int __tld_search_name(tld_meta_page_t *meta, const char *name, __u32 tag,
-				       __tld_place_t *place)
+/* What is to be noted of a name and a size; first entries are known not to be it. */
+__tld_inline __tld_place_t __tld_find(struct __tld_element *element, tld_meta_page_t *meta,
+				      const char *name, __tld_place_t wanted, __u64 first)
 {
-	__tld_place_t noted = *(volatile __tld_place_t *)place;
+	__u64 size = __tld_bytes(wanted), at;
+	struct __tld_search search;
 
-	if (meta)
-		*place = (__u64)tag << 32 |
-			 __tld_find(meta, name, noted >> 32 == tag ? (__tld_word_t)noted : 0);
+	__tld_search(&search, meta, name, first);
+	if (!search.size)
+		return wanted | TLD_ABSENT | search.searched;
+	at = search.off + element->start;
+	if (search.size < size || at > TLD_AT_LIMIT - size)
+		return wanted | TLD_TOO_SMALL;
+	return wanted | at;
+}
+
+/*
+ * Look a name up in the metadata page and note in place what was found. The caller takes
+ * it from found, because in place another reader may have noted another name since, or, at
+ * its own first look, nothing. A helper copies it: the verifier would else follow, for what
+ * is compared later, each round of the loop that it came from.
+ */
+__tld_subprogram int __tld_note(struct __tld_element *element, const char *name, __tld_place_t wanted,
+				__tld_place_t *place, __tld_place_t *found)
+{
+	__tld_place_t before = *(volatile __tld_place_t *)place, noted;
+	int is_same = before >> 32 == wanted >> 32, is_there = is_same && __tld_at(before) < TLD_ABSENT;
+	tld_meta_page_t *meta = element->meta;
+
+	if (!meta)
+		return 0;
+	if (is_there && __tld_bytes(before) >= __tld_bytes(wanted)) {
+		*found = wanted | __tld_at(before); /* a part of what others read */
+		return 0;
+	}
+	noted = __tld_find(element, meta, name, wanted,
+			   is_same && !is_there && __tld_at(before) != TLD_TOO_SMALL ?
+			   __tld_at(before) - TLD_ABSENT : 0);
+	bpf_probe_read_kernel(found, sizeof(*found), &noted);
+	if (!is_there || __tld_at(*found) != TLD_TOO_SMALL)
+		*place = *found;
 	return 0;
 }
 
-/* Whether a TLD of that name and of at least size bytes was found: one comparison for both. */
-__tld_inline int __tld_holds(__tld_place_t noted, __u32 tag, __u64 size)
+/* The slow way: the first look, and where there is no such TLD. */
+__tld_inline __u64 __tld_look(struct __tld_element *element, __u32 place, const char *name,
+			      __tld_place_t wanted)
 {
-	return ((noted ^ (__u64)tag << 32) >> 16) - size < 0x10000 - size;
+	__u64 searched = (element->place[place] ^ wanted) - TLD_ABSENT;
+	tld_meta_page_t *meta = element->meta;
+	__tld_place_t found = 0;
+
+	if (!meta || (searched < TLD_ABSENT && !__tld_has_more(meta, searched)))
+		return TLD_ABSENT;
+	__tld_note(element, name, wanted, &element->place[place], &found);
+	return found ^ wanted;
 }
 
-__tld_inline void *__tld_read(tld_view_t *view, __u32 place, const char *name, __u32 tag, __u64 size)
+/* Two arguments, not a view: clang 14 passes a struct of two in pieces of a byte. */
+/* The view's members: clang 14 copies a view byte by byte, which no pointer survives. */
+__tld_inline void *__tld_read(struct __tld_element *element, char *data, __u32 place,
+			      const char *name, __tld_place_t wanted)
 {
-	__tld_place_t noted = view->place[place];
-	char *data = (char *)view->data;
-	tld_meta_page_t *meta;
+	__u64 at = element->place[place] ^ wanted, limit = TLD_AT_LIMIT - __tld_bytes(wanted);
 
-	if (!data)
-		return 0;
-	if (!__tld_holds(noted, tag, size)) {
-		meta = view->meta;
-		if (!meta || (noted >> 32 == tag && !__tld_is_worth_search((__tld_word_t)noted, meta)))
-			return 0;
-		__tld_search_name(meta, name, tag, &view->place[place]);
-		noted = *(volatile __tld_place_t *)&view->place[place];
-		if (!__tld_holds(noted, tag, size))
+	if (at > limit) {
+		at = __tld_look(element, place, name, wanted);
+		if (at > limit)
 			return 0;
 	}
-	return __tld_at(data, view->start, (__tld_word_t)noted, size);
+	/*
+	 * TLDs are aligned; where they are not, somebody is hostile. The verifier wants to see
+	 * that they are before atomic operations. The barrier keeps the compiler from comparing
+	 * another register, or half of one, than the one that is added.
+	 */
+	barrier_var(at);
+	at &= ~7ULL;
+	return data + at;
 }
 
 /* What no later look finds again, even where the element cannot be deleted. */
-__tld_inline void __tld_spoil(tld_view_t *view)
+__tld_inline void __tld_spoil(struct __tld_element *element)
 {
-	if (!view)
-		return;
-	view->start = TLD_START_NOWHERE;
-	view->image = TLD_IMAGE_STALE;
+	if (element)
+		element->image = TLD_IMAGE_STALE;
 }
 
 /**
@@ -182,13 +248,13 @@ __tld_inline void __tld_spoil(tld_view_t *view)
  * and the others know where to keep what they found; what they are called in the
  * program that defines them, unless tld_get_named() says otherwise.
  *
- * tld_view() - what a task publishes
+ * tld_view() - what a task shares
  *
  * @task: a pointer that bpf_task_storage_get() takes
  *
- * Return: NULL where nothing, or what an image that the task no longer executes had
- * published. Otherwise for tld_view_get(), until the program returns; several TLDs of one
- * task are read with one look-up.
+ * Return: what tld_view_get() takes, until the program returns, so that several TLDs of one
+ * task are read with one look-up; data is NULL, and must not be taken, where the task shares
+ * nothing, or what an image that it no longer executes had shared.
  */
 #define TLD_KEYS(...)									\
 	struct tld_places {								\
@@ -208,10 +274,13 @@ __tld_inline void __tld_spoil(tld_view_t *view)
 		__type(key, int);							\
 		__type(value, struct tld_map_value);					\
 	} TLD_MAP_NAME SEC(".maps");							\
-	__tld_inline tld_view_t *tld_view(struct task_struct *task)			\
+	__tld_inline tld_view_t tld_view(struct task_struct *task)			\
 	{										\
-		return __tld_admit(task, bpf_task_storage_get(&TLD_MAP_NAME, task, 0, 0), \
-				   sizeof(struct tld_places) / sizeof(__tld_place_t));	\
+		tld_view_t view = { bpf_task_storage_get(&TLD_MAP_NAME, task, 0, 0), 0 }; \
+											\
+		view.data = __tld_admit(task, view.element,				\
+					sizeof(struct tld_places) / sizeof(__tld_place_t)); \
+		return view;								\
 	}										\
 	__tld_inline int __tld_forget_image(struct task_struct *task)			\
 	{										\
@@ -227,15 +296,17 @@ __tld_inline void __tld_spoil(tld_view_t *view)
 			       "the size of a TLD: 1 byte to less than a page");	\
 		_Static_assert(sizeof(name) > 1 && sizeof(name) <= TLD_NAME_LEN,	\
 			       "the name of a TLD: a literal of 1 to 61 bytes");	\
-		__tld_read((view), __builtin_offsetof(struct tld_places, key) /		\
-				   sizeof(__tld_place_t), (name),			\
-			   __tld_tag((name), sizeof(name) - 1), (size));		\
+		tld_view_t __tld_in = (view);						\
+		__tld_read(__tld_in.element, __tld_in.data,				\
+			   __builtin_offsetof(struct tld_places, key) / sizeof(__tld_place_t), \
+			   (name), (__u64)__tld_tag((name), sizeof(name) - 1) << 32 |	\
+				   (__u64)(size) << 16);				\
 	})
 
 #define __TLD_GET(task, key, name, size)						\
 	({										\
-		tld_view_t *__tld_of = tld_view(task);					\
-		__tld_of ? __TLD_READ(__tld_of, key, name, size) : 0;			\
+		tld_view_t __tld_of = tld_view(task);					\
+		__tld_of.data ? __TLD_READ(__tld_of, key, name, size) : 0;		\
 	})
 
 /**
@@ -250,7 +321,8 @@ __tld_inline void __tld_spoil(tld_view_t *view)
  * Return: a pointer to the page that the task itself reads and writes, of which @size
  * bytes may be used until the program returns; NULL if the task has no TLD of that name, or
  * a smaller one, or shares nothing. A name that was not found costs no further search until
- * the task defines more TLDs.
+ * the task defines more TLDs; one that is smaller than @size, though another place of the object
+ * reads it as what it is, costs one each time.
  *
  * What is written through the pointer, the task sees at once, as another thread's store: who
  * writes and reads words that others write uses accesses that are not torn, or atomic ones.
@@ -262,7 +334,7 @@ __tld_inline void __tld_spoil(tld_view_t *view)
  * tld_view_get() - one TLD of a task that tld_view() found, of the key's own name
  * tld_view_get_named() - the same, of any name
  *
- * @view: from tld_view(), not NULL
+ * @view: from tld_view(), its data not NULL
  *
  * The rest as with tld_get().
  */
@@ -274,10 +346,6 @@ __tld_inline void __tld_spoil(tld_view_t *view)
  *
  * @task: a pointer that bpf_task_storage_get() takes
  */
-#define tld_present(task)								\
-	({										\
-		tld_view_t *__tld_of = tld_view(task);					\
-		__tld_of && __tld_of->data;						\
-	})
+#define tld_present(task) (!!tld_view(task).data)
 
 #endif /* TLD_BPF_H */

@@ -177,61 +177,21 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
 	return 0;
 }
 
-/*
- * What was found of a TLD, one word, so that readers on several processors agree: its size
- * in the high half and its offset in the low one; or 0 and the number of entries that
- * were searched without finding it.
- */
-typedef __u32 __tld_word_t;
-
-__tld_inline __u64 __tld_size(__tld_word_t word)
+/* Search the entries for a name, from the first one that was not compared before. */
+__tld_inline void __tld_search(struct __tld_search *search, tld_meta_page_t *meta,
+			       const char *name, __u64 first)
 {
-	return word >> 16;
-}
-
-/* Whether there is an entry that was not searched. */
-__tld_inline int __tld_is_worth_search(__tld_word_t word, tld_meta_page_t *meta)
-{
-	return !__tld_size(word) && word < meta->cnt;
-}
-
-/* A start + off of programs is below that, whatever the page. */
-#define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32768)
-
-/* Search the entries that were not searched before. */
-__tld_inline __tld_word_t __tld_find(tld_meta_page_t *meta, const char *name, __tld_word_t before)
-{
-	/* A reader on another processor may have found it meanwhile. */
-	__u64 first = __tld_size(before) ? 0 : before;
-	struct __tld_search search = { .meta = meta, .name = name, .first = first, .searched = first };
-
-	search.cnt = meta->cnt;
+	*search = (struct __tld_search){ .meta = meta, .name = name, .first = first, .searched = first };
+	search->cnt = meta->cnt;
 	__tld_read_barrier();
-	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, &search, 0);
-	if (search.size && search.off < TLD_OFF_LIMIT)
-		return (__u32)search.size << 16 | (__u32)search.off;
-	return search.searched;
+	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, search, 0);
 }
 
-/* The bytes of a TLD that was found, and has size bytes. */
-__tld_inline void *__tld_at(char *data, __u16 start, __tld_word_t word, __u64 size)
+/* Whether there are entries behind those that were searched. */
+__tld_inline int __tld_has_more(tld_meta_page_t *meta, __u64 searched)
 {
-	__u64 at = (word & 0xffff) + (__u64)start;
-
-	/*
-	 * The barriers keep the compiler from comparing another register, or half of one,
-	 * than the one that it then adds.
-	 */
-	barrier_var(at);
-	if (at <= TLD_BPF_PAGE_SIZE - size) {
-		barrier_var(at);
-		return data + at;
-	}
-	return 0;
+	return searched < meta->cnt && searched < TLD_MAX_DATA_CNT;
 }
-
-/* A start behind every block: nothing is found until the element is replaced. */
-#define TLD_START_NOWHERE 0xffff
 
 /**
  * TLD_WATCH_EXEC() - forget what a task shares when it executes another program

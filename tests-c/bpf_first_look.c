@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * bpf_first_look.c - two BPF programs look at a thread for the first time at the same
- * moment: both find every TLD, and neither leaves behind, in what the drop-in header
- * caches for both, that one which is there is not.
+ * moment: both find every TLD, and neither leaves behind, in what the header caches for
+ * both, that one which is there is not.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -12,6 +12,7 @@
 #include "tld.h"
 
 #include "bpf_first_look.h"
+#include "either.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
@@ -93,7 +94,7 @@ static void create_keys(void)
 
 static void first_looks(void)
 {
-	struct bpf_object *object = reader_load("bpf_first_look.bpf.o");
+	struct bpf_object *object = reader_load(either_file("bpf_first_look"));
 	pthread_t lookers[LOOKERS];
 
 	shared = reader_memory(object, ".bss", sizeof(*shared));
@@ -116,14 +117,16 @@ static void first_looks(void)
 	bpf_object__close(object);
 }
 
+static void cases(void)
+{
+	in_child(first_looks);
+}
+
 int main(void)
 {
-	cpu_set_t processors;
-
 	reader_need_kernel();
-	if (sched_getaffinity(0, sizeof(processors), &processors) ||
-	    CPU_COUNT(&processors) < LOOKERS)
+	if (!have_two_processors())
 		tap_skip_all("looks at the same moment need a second processor");
-	in_child(first_looks);
+	with_each_header(cases);
 	return tap_done();
 }

@@ -14,7 +14,7 @@
 #include <linux/version.h>
 #endif
 #include <bpf/bpf_helpers.h>
-#include "task_local_data.bpf.h"
+#include "either.bpf.h"
 
 struct bpf_iter_meta___test {
 	struct seq_file *seq;

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
-/* churn.bpf.c - watches threads that come and go, by the drop-in header. */
+/* churn.bpf.c - watches threads that come and go, by either header. */
 #include "bpf_kernel.h"
 #include "churn.h"
 
-struct tld_keys {
-	tld_key_t a;
-	tld_key_t b;
-};
+TLD_KEYS(a, b);
 
 static inline __attribute__((always_inline)) int churn_find(struct task_struct *task,
 							    struct churn_words *words)

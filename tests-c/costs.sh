@@ -65,6 +65,6 @@ for header in native dropin; do
 	ok "a look-up loads, $header" load $header
 done
 within "a bare look-up in task storage" "$(translated native bare)" 13
-within "tld.bpf.h" "$(translated native look_up)" 66
-within "task_local_data.bpf.h" "$(translated dropin look_up)" 68
+within "tld.bpf.h" "$(translated native look_up)" 56
+within "task_local_data.bpf.h" "$(translated dropin look_up)" 70
 finish

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * exec_fresh.c - a thread that executes another program keeps its element in the
- * data map, with the old program's page: the drop-in BPF header gives nothing of
+ * data map, with the old program's page: either BPF header gives nothing of
  * it, and reads the new program's TLDs where the new program has them.
  *
  * The test proper sends commands to a child, which is this executable again, and
@@ -20,6 +20,7 @@
 #define TLD_DYN_DATA_SIZE 256
 #include "tld.h"
 
+#include "either.h"
 #include "reader.h"
 #include "tap.h"
 #include "threads.h"
@@ -371,20 +372,14 @@ static void exec_in_thread(bool before)
 	end_child();
 }
 
-int main(int argc, char **argv)
+static void cases(void)
 {
-	struct bpf_object *object;
+	struct bpf_object *object = reader_load(either_file("value"));
 	struct reader *reader;
 
-	if (argc > 1 && !strcmp(argv[1], "image"))
-		return image_main();
-	object = reader_load("value.bpf.o");
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	prog_fd = reader_prog_fd(object, "look_value");
 	reader = reader_open_map(READER_V2, map_fd);
-	page_fd = memfd_create("page", MFD_CLOEXEC);
-	if (page_fd < 0 || ftruncate(page_fd, getpagesize()))
-		tap_bail("a file of one page");
 	every_order();
 	exec_twice();
 	page_comes_back();
@@ -395,5 +390,16 @@ int main(int argc, char **argv)
 	is(reader_elements(reader, NULL), 0, "no element is left of the processes");
 	reader_close(reader);
 	bpf_object__close(object);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "image"))
+		return image_main();
+	reader_need_kernel();
+	page_fd = memfd_create("page", MFD_CLOEXEC);
+	if (page_fd < 0 || ftruncate(page_fd, getpagesize()))
+		tap_bail("a file of one page");
+	with_each_header(cases);
 	return tap_done();
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * hostile_pages_look.h - the program of hostile_pages, whatever the format. A
- * HEADER.bpf.c for each BPF header includes hostile_pages_rounds.h, that header, and
- * this, with
+ * hostile_pages_look.h - the program of hostile_pages, whatever the format: included
+ * after hostile_pages_rounds.h and a BPF header, with
  *
  *	HOSTILE_OBJECT			the type that a task's data are found through
  *	HOSTILE_OPEN(task, object)	find them: 0 or a negative errno

@@ -10,6 +10,7 @@
 #define TLD_DYN_DATA_SIZE 64
 #include "tld.h"
 
+#include "either.h"
 #include "process.h"
 #include "reader.h"
 #include "standin.h"
@@ -162,7 +163,7 @@ static void beside_the_kernels_header(void)
 	struct report report;
 	pid_t child;
 
-	object = reader_load("value.bpf.o");
+	object = reader_load(either_file("value"));
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	prog_fd = reader_prog_fd(object, "look_value");
 	reader = reader_open_map(READER_V2, map_fd);
@@ -319,10 +320,15 @@ static void formats_together(void)
 	is((intptr_t)in_thread(three_formats, NULL), 6, "so is another one");
 }
 
+static void beside(void)
+{
+	in_child(beside_the_kernels_header);
+}
+
 int main(void)
 {
 	reader_need_kernel();
-	in_child(beside_the_kernels_header);
+	with_each_header(beside);
 	in_child(v1_after_packed_blocks);
 	in_child(formats_together);
 	return tap_done();

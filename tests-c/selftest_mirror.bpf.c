@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
-/* selftest_mirror.bpf.c - reads the calling thread's TLDs with the drop-in header. */
+/* selftest_mirror.bpf.c - reads the calling thread's TLDs with either header. */
 #include "bpf_kernel.h"
 #include "selftest_mirror.h"
 
-struct tld_keys {
-	tld_key_t value0;
-	tld_key_t value1;
-	tld_key_t value2;
-	tld_key_t last;
-	tld_key_t missing;
-};
+TLD_KEYS(value0, value1, value2, last, missing);
 
 #define copy_out(object, view, key, name)						\
 ({											\

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * selftest_mirror.c - what the kernel's own selftest of task local data covers,
- * with the drop-in BPF header and the raw reader looking at the same threads:
+ * with either BPF header and the raw reader looking at the same threads:
  * creation, duplicates, the budget, a full table, many threads, racing creators,
  * dynamic sizes. Each case has a process of its own.
  */
@@ -14,6 +14,7 @@ static size_t dyn_size;
 #define TLD_DYN_DATA_SIZE dyn_size
 #include "task_local_data.h"
 
+#include "either.h"
 #include "process.h"
 #include "reader.h"
 #include "selftest_mirror.h"
@@ -30,7 +31,7 @@ static struct reader *reader;
 static int map_fd, prog_fd;
 static tld_key_t keys[64];
 
-/* Ask BPF, with the drop-in header, about the calling thread. */
+/* Ask BPF, with the header, about the calling thread. */
 static struct mirror_view look(void)
 {
 	struct mirror_view view = { .err = 1 };
@@ -43,7 +44,7 @@ static struct mirror_view look(void)
 
 static void open_objects(void)
 {
-	object = reader_load("selftest_mirror.bpf.o");
+	object = reader_load(either_file("selftest_mirror"));
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	prog_fd = reader_prog_fd(object, "read_values");
 	reader = reader_open_map(READER_V2, map_fd);
@@ -352,16 +353,21 @@ static void dynamic_size_largest(void)
 	dynamic_size(LARGEST);
 }
 
-int main(void)
+static void cases(void)
 {
-	reader_need_kernel();
 	in_child(basic);
 	in_child(budget);
 	/* Racing once says little: many processes, each with an empty table. */
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 10; i++)
 		in_child(creation_races);
 	in_child(dynamic_size_zero);
 	in_child(dynamic_size_default);
 	in_child(dynamic_size_largest);
+}
+
+int main(void)
+{
+	reader_need_kernel();
+	with_each_header(cases);
 	return tap_done();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
-/* soak.bpf.c - reads threads that come and go, by the drop-in header, and judges. */
+/* soak.bpf.c - reads threads that come and go, by either header, and judges. */
 #include "bpf_kernel.h"
 #include "soak.h"
 
@@ -11,12 +11,7 @@ struct task_struct {
 extern struct task_struct *bpf_task_from_pid(int pid) __ksym;
 extern void bpf_task_release(struct task_struct *task) __ksym;
 
-struct tld_keys {
-	tld_key_t head;
-	tld_key_t tail;
-	tld_key_t tag;
-	tld_key_t prof;
-};
+TLD_KEYS(head, tail, tag, prof);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);

@@ -231,6 +231,7 @@ static void print_table(const struct footprint *before, const struct footprint *
 	diag("%-22s %11s %9s %9s %11s %7s", "readings", "last", "earlier", "no value", "absent",
 	     "wrong");
 	print_readings("  map always attached", STEADY);
+	print_readings("  the same, native", NATIVE);
 	print_readings("  map that comes, goes", FLAPPING);
 	print_readings("  map that is followed", PINNED);
 }
@@ -267,6 +268,7 @@ static void judge_map(int which, const char *name)
 static void judge_readings(void)
 {
 	judge_map(STEADY, "map always attached");
+	judge_map(NATIVE, "map always attached, of the native header");
 	judge_map(FLAPPING, "map that comes and goes");
 	judge_map(PINNED, "map that is followed");
 	is(totals->not_last, 0,
@@ -374,7 +376,7 @@ int main(int argc, char **argv)
 	set_up(argc, argv);
 	add_watchers();
 	create_keys();
-	if (tld_attach(watchers[STEADY].map_fd))
+	if (tld_attach(watchers[STEADY].map_fd) || tld_attach(watchers[NATIVE].map_fd))
 		tap_bail("a map can be attached");
 	soak(&before, &after);
 	print_table(&before, &after);

@@ -76,10 +76,11 @@ do {									\
 /* --- BPF ------------------------------------------------------------------------------------- */
 
 /*
- * Three times the same programs over a data map each: one that is attached all the
- * time, one that comes and goes, one whose pin is followed.
+ * Four times the same programs over a data map each: two that are attached all the
+ * time, by the drop-in header and by the native one, one that comes and goes, one whose
+ * pin is followed.
  */
-enum { STEADY, FLAPPING, PINNED, WATCHERS };
+enum { STEADY, FLAPPING, PINNED, NATIVE, WATCHERS };
 
 static struct watcher {
 	struct bpf_object *object;
@@ -101,16 +102,17 @@ static void share_map(struct bpf_object *object, const char *name)
 
 static struct bpf_object *load_object(int which)
 {
-	struct bpf_object *object = bpf_object__open_file(reader_beside("soak.bpf.o"), NULL);
+	const char *file = which == NATIVE || which == FLAPPING ? "soak.native.bpf.o" : "soak.bpf.o";
+	struct bpf_object *object = bpf_object__open_file(reader_beside(file), NULL);
 
 	if (!object || libbpf_get_error(object))
-		tap_bail("libbpf opens soak.bpf.o");
+		tap_bail("libbpf opens %s", file);
 	if (which != STEADY) {
 		share_map(object, "soak_who");
 		share_map(object, "soak_slots");
 	}
 	if (bpf_object__load(object))
-		tap_bail("the kernel loads soak.bpf.o");
+		tap_bail("the kernel loads %s", file);
 	return object;
 }
 
@@ -318,6 +320,8 @@ static void must_be_read(int which, const char *when)
 	if (err)
 		fault(unpublished, "%s: %s", when, strerror(-err));
 	must_be_last(which, 0, when);
+	if (which == STEADY)
+		must_be_last(NATIVE, 0, when);
 }
 
 static void must_be_absent(int which, int tid, const char *when)

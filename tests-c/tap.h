@@ -18,6 +18,9 @@
 
 static int tap_points, tap_failures;
 
+/* What the points are about, in front of each sentence. */
+static const char *tap_subject = "";
+
 /* Count one test point; what follows is the sentence, as for printf. */
 #define ok(condition, ...) tap_ok((condition), #condition, __FILE__, __LINE__, __VA_ARGS__)
 
@@ -26,7 +29,7 @@ static int tap_points, tap_failures;
 
 static inline void tap_sentence(bool passed, const char *format, va_list args)
 {
-	printf("%sok %d - ", passed ? "" : "not ", ++tap_points);
+	printf("%sok %d - %s", passed ? "" : "not ", ++tap_points, tap_subject);
 	vprintf(format, args);
 	putchar('\n');
 	tap_failures += !passed;
@@ -69,7 +72,7 @@ static bool tap_is(long long got, long long want, const char *file, int line, co
 __attribute__((unused))
 static void tap_skip(const char *sentence, const char *reason)
 {
-	printf("ok %d - %s # SKIP %s\n", ++tap_points, sentence, reason);
+	printf("ok %d - %s%s # SKIP %s\n", ++tap_points, tap_subject, sentence, reason);
 	fflush(stdout);
 }
 

@@ -35,6 +35,16 @@ static double seconds_now(void)
 	met__;								\
 })
 
+/* For what is to happen at the same moment, or while a BPF program goes on. */
+__attribute__((unused))
+static bool have_two_processors(void)
+{
+	cpu_set_t processors;
+
+	return !sched_getaffinity(0, sizeof(processors), &processors) &&
+	       CPU_COUNT(&processors) >= 2;
+}
+
 __attribute__((unused))
 static pthread_t start_thread(void *(*body)(void *), void *arg)
 {

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
-/* tld_at_page_end.bpf.c - reads and writes the last TLD of a page, by the drop-in header. */
+/* tld_at_page_end.bpf.c - reads and writes the last TLD of a page, by either header. */
 #include "bpf_kernel.h"
 #include "tld_at_page_end.h"
 
-struct tld_keys {
-	tld_key_t all;
-	tld_key_t tail;
-	tld_key_t byte;
-};
+TLD_KEYS(all, tail, byte);
 
 #define END_OF(type) (sizeof(((type *)0)->word) / 8 - 1)
 

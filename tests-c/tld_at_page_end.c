@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * tld_at_page_end.c - a TLD that ends with the page is reachable from BPF, to
- * read and to write, by the drop-in BPF header and by the raw reader.
+ * read and to write, by either BPF header and by the raw reader.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -11,6 +11,7 @@
 #define TLD_DYN_DATA_SIZE PAGE_END_ALL
 #include "tld.h"
 
+#include "either.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
@@ -93,7 +94,7 @@ static void raw_formats(const char *name, tld_key_t key, size_t size)
 
 static void one_tld_fills_the_page(void)
 {
-	struct bpf_object *object = reader_load("tld_at_page_end.bpf.o");
+	struct bpf_object *object = reader_load(either_file("tld_at_page_end"));
 	tld_key_t key = tld_create_key("all", PAGE_END_ALL);
 	uint64_t *words = tld_get_data(reader_object_map_fd(object, "tld_data_map"), key);
 
@@ -106,7 +107,7 @@ static void one_tld_fills_the_page(void)
 
 static void the_last_of_two(void)
 {
-	struct bpf_object *object = reader_load("tld_at_page_end.bpf.o");
+	struct bpf_object *object = reader_load(either_file("tld_at_page_end"));
 	tld_key_t head = tld_create_key("head", PAGE_END_ALL - PAGE_END_TAIL);
 	tld_key_t tail = tld_create_key("tail", PAGE_END_TAIL);
 	uint64_t *words = tld_get_data(reader_object_map_fd(object, "tld_data_map"), tail);
@@ -122,7 +123,7 @@ static void the_last_of_two(void)
 /* Seven bytes before the end, as its size is rounded up: the last that can start. */
 static void a_single_byte(void)
 {
-	struct bpf_object *object = reader_load("tld_at_page_end.bpf.o");
+	struct bpf_object *object = reader_load(either_file("tld_at_page_end"));
 	tld_key_t head = tld_create_key("head", PAGE_END_ALL - 8);
 	tld_key_t key = tld_create_key("byte", 1);
 	unsigned char *byte = tld_get_data(reader_object_map_fd(object, "tld_data_map"), key);
@@ -137,13 +138,18 @@ static void a_single_byte(void)
 	bpf_object__close(object);
 }
 
+static void cases(void)
+{
+	in_child(one_tld_fills_the_page);
+	in_child(the_last_of_two);
+	in_child(a_single_byte);
+}
+
 int main(void)
 {
 	reader_need_kernel();
 	if (getpagesize() != READER_PAGE)
 		tap_skip_all("the BPF object shows 4096 bytes of this machine's larger pages");
-	in_child(one_tld_fills_the_page);
-	in_child(the_last_of_two);
-	in_child(a_single_byte);
+	with_each_header(cases);
 	return tap_done();
 }

@@ -10,6 +10,7 @@
 #define TLD_DYN_DATA_SIZE 200
 #include "tld.h"
 
+#include "either.h"
 #include "hold.h"
 #include "process.h"
 #include "reader.h"
@@ -23,7 +24,7 @@ static tld_key_t pad_key, key;
 
 static void open_objects(void)
 {
-	object = reader_load("value.bpf.o");
+	object = reader_load(either_file("value"));
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	prog_fd = reader_prog_fd(object, "look_value");
 	reader = reader_open_map(READER_V2, map_fd);
@@ -223,7 +224,9 @@ static struct hold_view hold_view;
 
 #define OWN_MARK UINT64_C(0x0badcafe0badcafe)
 #define LATER_MARK UINT64_C(0x7a7a7a7a12121212)
-#define PAGE_MATES 6
+#define PAD_WORDS 5
+/* What a page of 4 KiB has for TLD_DYN_DATA_SIZE. */
+#define PAGE_MATES 16
 #define LATER 24
 
 static void *run_holder(void *unused)
@@ -242,7 +245,7 @@ static void fill(uint64_t mark)
 
 	if (!pad || !data)
 		tap_bail("a thread gets its TLDs");
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < PAD_WORDS; i++)
 		pad[i] = mark;
 	*data = mark;
 }
@@ -296,7 +299,7 @@ static void open_holder(void)
 	holder = reader_load("hold.bpf.o");
 	map_fd = reader_object_map_fd(holder, "hold_map");
 	shared = reader_memory(holder, ".bss", sizeof(*shared));
-	pad_key = tld_create_key("pad", 40);
+	pad_key = tld_create_key("pad", PAD_WORDS * sizeof(uint64_t));
 	key = tld_create_key("value", sizeof(uint64_t));
 }
 
@@ -311,26 +314,41 @@ static pthread_t start_holding(pid_t tid)
 	return thread;
 }
 
-static void held_page_stays_alone(void)
+/* The page of so many threads, which end, is held while others come. */
+static void hold_page_of(int count)
 {
 	pthread_t mates[PAGE_MATES], thread;
 
 	open_holder();
-	pthread_barrier_init(&stored, NULL, PAGE_MATES + 1);
-	pthread_barrier_init(&may_end, NULL, PAGE_MATES + 1);
-	for (int i = 0; i < PAGE_MATES; i++)
+	pthread_barrier_init(&stored, NULL, count + 1);
+	pthread_barrier_init(&may_end, NULL, count + 1);
+	for (int i = 0; i < count; i++)
 		mates[i] = start_thread(mate, (void *)(intptr_t)i);
 	pthread_barrier_wait(&stored);
 	thread = start_holding(mate_tids[0]);
 	pthread_barrier_wait(&may_end);
-	for (int i = 0; i < PAGE_MATES; i++)
+	for (int i = 0; i < count; i++)
 		end_thread(mates[i]);
 	let_go_beside_later_threads(thread);
 	is(hold_view.err, 0, "a BPF program takes hold of a thread's page");
 	is(hold_view.timed_out, false, "it holds it until the thread has ended and others have come");
 	is(hold_view.before, OWN_MARK, "it saw the thread's value");
-	is(hold_view.marks, 0, "in the page that it holds it meets nothing of a later thread");
 	bpf_object__close(holder);
+}
+
+static void held_page_stays_alone(void)
+{
+	hold_page_of(PAGE_MATES);
+	is(hold_view.marks, 0, "in the page that it holds it meets nothing of a later thread");
+}
+
+static void held_block_stays_alone(void)
+{
+	hold_page_of(PAGE_MATES - 2);
+	ok(hold_view.after == 0 || hold_view.after == OWN_MARK,
+	   "where the value was there is the value or zero");
+	is(hold_view.marks, 2 * (PAD_WORDS + 1),
+	   "later threads have the two blocks of its page that nobody had, and no other");
 }
 
 static void *mate_that_frees(void *arg)
@@ -370,30 +388,28 @@ static void held_page_of_a_freed_thread(void)
 	bpf_object__close(holder);
 }
 
-/* The program that holds a page need not let others onto its processor. */
-static bool have_two_processors(void)
+static void cases(void)
 {
-	cpu_set_t processors;
-
-	return !sched_getaffinity(0, sizeof(processors), &processors) &&
-	       CPU_COUNT(&processors) >= 2;
-}
-
-int main(void)
-{
-	reader_need_kernel();
 	in_child(free_withdraws);
 	in_child(free_without_descriptors);
 	in_child(exit_without_descriptors);
 	in_child(comes_back);
 	in_child(exit_withdraws);
 	in_child(late_use_is_cleaned_again);
+}
+
+int main(void)
+{
+	reader_need_kernel();
+	with_each_header(cases);
+	/* The program that holds a page need not let others onto its processor. */
 	if (!have_two_processors()) {
 		tap_skip("a BPF program that holds a page meets nothing of later threads",
 			 "needs a second processor");
 		return tap_done();
 	}
 	in_child(held_page_stays_alone);
+	in_child(held_block_stays_alone);
 	in_child(held_page_of_a_freed_thread);
 	return tap_done();
 }

@@ -10,7 +10,7 @@ TLD_KEYS(hint_0, hint_1, hint_2, hint_3, hint_4, hint_5, hint_6, hint_7, hint_8,
 
 #define READ(key) LOOK_ADD(tld_get(task, key, sizeof(__u64)))
 #define READ_VIEW(key) LOOK_ADD(tld_view_get(view, key, sizeof(__u64)))
-#define WITH_VIEW(body) tld_view_t *view = tld_view(task); if (view) { body; }
+#define WITH_VIEW(body) tld_view_t view = tld_view(task); if (view.data) { body; }
 
 LOOK_LOOP(present, READ(hint_0))
 LOOK_LOOP(absent, READ(missing))

@@ -27,7 +27,7 @@ wanted=(
 )
 
 unavailable() {
-	echo "$1"
+	echo "$1 Or name a kernel tree with KSRC=<tree>."
 	exit 77
 }
 
@@ -45,10 +45,9 @@ case ${1-} in
 	;;
 esac
 
-if [ -z "${XDG_CACHE_HOME-}" ] && [ -z "${HOME-}" ]; then
-	unavailable 'neither HOME nor XDG_CACHE_HOME is set, so there is no place to keep it.'
-fi
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/libtld
+# shellcheck source-path=SCRIPTDIR source=../packages.sh
+. "$(dirname "$0")/../packages.sh"
+packages_cache
 
 # A directory gets its final name, linux-source-N.M_<package version>, when it
 # is complete; that its files are all there is checked for the day on which
@@ -74,12 +73,7 @@ use_cached() {
 	fi
 }
 
-mkdir -p "$cache" 2>/dev/null || unavailable "cannot create $cache."
 use_cached
-
-if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-	unavailable 'this is no Debian system; name a kernel tree with KSRC=<tree>.'
-fi
 
 # One at a time. Whoever holds the lock owns all temporary directories, also
 # those that a killed predecessor left. apt must not inherit the lock (9>&-),
@@ -97,61 +91,9 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The archive is the one that this machine already uses; it alone knows its
-# address, a mirror perhaps.
-# shellcheck disable=SC2016  # apt expands it
-archive=$(apt-get indextargets --format '$(REPO_URI)' \
-	'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null 9>&- |
-	sort -u | head -n 1) || true
-[ -n "$archive" ] ||
-	unavailable "apt knows no Debian archive here (if it should, run 'apt-get update' first); or name a kernel tree with KSRC=<tree>."
-
-# Newer suites are signed with keys that older systems have in this file only.
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-signed=
-if [ -r "$keyring" ]; then
-	signed="[signed-by=$keyring] "
-fi
-for suite in $suites; do
-	echo "deb $signed$archive $suite main"
-done >"$work/sources.list"
-
-# Of the machine's configuration only how it reaches the network is taken over:
-# proxies and the like, but no hooks and no further index files.
-mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/deb"
-: >"$work/status"
-{
-	apt-config dump | grep '^Acquire::' | grep -vE '^Acquire::(IndexTargets|Languages)' || true
-	cat <<-EOF
-		Dir::Etc::Main "/dev/null";
-		Dir::Etc::Parts "/dev/null";
-		Dir::Etc::SourceList "$work/sources.list";
-		Dir::Etc::SourceParts "-";
-		Dir::Etc::Preferences "/dev/null";
-		Dir::Etc::PreferencesParts "/dev/null";
-		Dir::State::Lists "$work/lists";
-		Dir::State::Status "$work/status";
-		Dir::Cache "$work/cache";
-		Acquire::Languages "none";
-		Acquire::Retries "2";
-		Acquire::http::Timeout "30";
-		Acquire::https::Timeout "30";
-		// The sandbox user, which root's apt becomes to download, cannot
-		// write below a home directory, and apt would warn.
-		APT::Sandbox::User "root";
-	EOF
-} >"$work/apt.conf"
-
-private() {
-	APT_CONFIG=$work/apt.conf "$@" 2>"$work/apt.log" 9>&-
-}
-
-# apt's first complaint, for a sentence of ours.
-apt_says() {
-	local line
-	line=$(grep -E -m 1 '^[EW]:' "$work/apt.log") || true
-	printf '%s' "${line:-no reason given}"
-}
+# shellcheck disable=SC2086  # a list
+packages_configure "$work" native $suites
+mkdir "$work/deb"
 
 progress "reading the package lists of Debian's $suites"
 # An update that could not read a suite may still have read the other one.
