@@ -21,7 +21,8 @@
  * All sizes are in bytes. Every function may be called from every thread at
  * the same time as any other. In a signal handler, see each function's
  * "Signals" line; in a child of vfork() that has not executed a program yet, it is
- * as in a handler that interrupted libtld. What libtld allocates is never malloc memory.
+ * as in a handler that interrupted libtld, but for creating and finding TLDs, which such a
+ * child does for its parent. What libtld allocates is never malloc memory.
  *
  * OPTIONS, to be defined before the first inclusion:
  *

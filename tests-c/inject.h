@@ -669,6 +669,8 @@ static const char *const inject_imports[] = {
 	"pthread_attr_destroy", "pthread_attr_setdetachstate", "pthread_setcanceltype",
 	"pthread_setcancelstate", "pthread_join", "pthread_detach", "pthread_sigmask",
 	"sigfillset",
+	/* nor for a mutex that nobody else has */
+	"pthread_mutex_lock", "pthread_mutex_unlock", "pthread_mutex_destroy",
 	/* make none */
 	"__errno_location", "__stack_chk_fail", "__cxa_finalize", "__gmon_start__",
 	"_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "getauxval", "memset",

@@ -14,6 +14,7 @@ command -v spin >/dev/null || skip_all "spin is not installed"
 # model | at least so many states | scenario | sentence
 verified="\
 publish|100000|ids=2 attached=1 faults=2|threads come and go in each other's ids while withdrawing fails: BPF reads nobody else's bytes
+publish|500000|threads=3 ids=2 calls=1 attached=1 faults=1|the same where one comes when a page is used up
 publish|250000|threads=3 calls=1 attached=1 registers=1|the same where threads share pages
 publish|150000|attaches=2 faults=1 strangers=1 calls=1|another thread attaches and detaches while threads begin, end, and leave their ids to strangers
 publish|80000|attached=1 maps=2 v1=1 places=2 faults=2 attaches=2 calls=1|the same with a v1 map that comes late, and threads that could not be identified
@@ -37,7 +38,8 @@ lock|300000||one thread holds the lock, and nobody sleeps for a lock that is fre
 red="\
 publish|WITHDRAWN_AFTER_REUSE|held_task\|base_page\[me\]|threads=3 calls=1 attached=1 registers=1|red if a block is withdrawn after its memory is given to others
 publish|BLOCK_REUSED_ALONE|held_task\|base_page\[me\]|threads=3 calls=1 attached=1 registers=1|red if a block of a page that others use is given away, without a fresh page
-publish|NO_DONTNEED|held_task\|base_page\[me\]|ids=2 attached=1 faults=2|red if a page is used again as it is
+publish|NO_DONTNEED|held_task\|base_page\[me\]|threads=3 ids=2 calls=1 attached=1 faults=1|red if a page is used again as it is
+publish|OPENED_AGAIN|held_task\|base_page\[me\]|threads=3 calls=1 attached=1 registers=1|red if a page that still has unused blocks is used from its start again
 publish|UNWITHDRAWN_REUSED|first_failure|attaches=2 faults=1 strangers=1 calls=1|red if a block whose withdrawal failed is forgotten
 publish|REFERENCED_REUSED|held_task\|base_page\[me\]\|ref_page|attached=1 references=1 strangers=1 calls=1 faults=1|red if a reference does not keep the memory
 publish|NO_LIFE_CHECK|held_task|attached=1 references=1 registers=1|red if a thread is taken for the one that had its id

@@ -51,17 +51,14 @@ struct page {
 	unsigned int heap_data, heap_meta, foreign;
 };
 
-/*
- * Words that no TLD and no format explains. Before a block's data may stand where
- * they start, which v1 wants in the page's first word.
- */
+/* Words that no TLD and no format explains: v1 wants in the page's first where data start. */
 static unsigned int foreign_words(const struct reader_view *view)
 {
 	const uint64_t *word = (const uint64_t *)view->data;
 	unsigned int count = 0;
 
 	for (int i = 0; i < READER_PAGE / 8; i++)
-		count += word[i] && word[i] >> 16 != TLD_WORD >> 16 && word[i] != (uint64_t)i * 8 + 8;
+		count += word[i] && word[i] >> 16 != TLD_WORD >> 16 && (i || word[i] != 8);
 	return count;
 }
 

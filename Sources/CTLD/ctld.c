@@ -145,9 +145,36 @@ int ctld_getpid(void)
 	return getpid();
 }
 
-int ctld_gettid(void)
+static int asked_tid(void)
 {
 	return quiet_syscall(SYS_gettid, 0, 0, 0, 0);
+}
+
+/*
+ * The thread's id as libc has it, without a system call: libc notes it in each recursive
+ * mutex that it locks, at a place that is ABI. 0: it did not.
+ */
+static int noted_tid(void)
+{
+	pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+	int tid = 0;
+
+	if (!pthread_mutex_lock(&mutex)) {
+		tid = mutex.__data.__owner;
+		pthread_mutex_unlock(&mutex);
+	}
+	pthread_mutex_destroy(&mutex);
+	return tid;
+}
+
+/* After a bare clone(2), libc has the parent's. */
+static int noted_tid_is_wrong;
+
+int ctld_gettid(void)
+{
+	int tid = __atomic_load_n(&noted_tid_is_wrong, __ATOMIC_RELAXED) ? 0 : noted_tid();
+
+	return tid > 0 ? tid : asked_tid();
 }
 
 int ctld_thread_exists(int tid)
@@ -223,6 +250,7 @@ void ctld_take_possession(void)
 	if (canary)
 		__atomic_store_n(canary, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&owner, getpid(), __ATOMIC_RELAXED);
+	__atomic_store_n(&noted_tid_is_wrong, noted_tid() != asked_tid(), __ATOMIC_RELAXED);
 }
 
 /* What the library does at fork, once it has anything to do; all three or none. */
@@ -285,15 +313,13 @@ __attribute__((constructor(101))) static void at_load(void)
 
 int ctld_is_copy(void)
 {
+	at_load();
 	return canary && !__atomic_load_n(canary, __ATOMIC_RELAXED);
 }
 
-int ctld_ancestry(void)
+int ctld_is_lent(void)
 {
-	at_load();
-	if (ctld_is_copy())
-		return CTLD_COPIED;
-	return __atomic_load_n(&owner, __ATOMIC_RELAXED) == getpid() ? CTLD_OWN : CTLD_LENT;
+	return __atomic_load_n(&owner, __ATOMIC_RELAXED) != getpid();
 }
 
 int ctld_discard(void *address, size_t bytes)

@@ -4,13 +4,14 @@
 // write, all of a page that is pinned.
 //
 //   chunk: | page records | data page | data page | ...   one mmap
-//   data page of 128-byte blocks: | block | block | ... | (beyond 32 KiB: unused)
+//   data page: | 8 bytes, data | data | data | ... | (beyond 32 KiB: unused)
 //
 // A page's blocks are handed out once each, from low to high. BPF programs that
 // run may use a block for a while after it was withdrawn, so its bytes are given to
 // another thread only with the whole page, when all of it came back, and after the
 // process got a fresh page at that address: the old one is then nobody's but the
-// kernel's. The caller excludes other threads.
+// kernel's. A page with blocks that nobody had yet is not replaced before they are
+// used up. The caller excludes other threads.
 
 import CTLD
 
@@ -18,28 +19,29 @@ import CTLD
 struct PageRecord {
   var address: UnsafeMutableRawPointer
   var next: UnsafeMutablePointer<PageRecord>?
-  /// Bytes of each of its blocks; meaningless while the page is free.
-  var blockSize: ByteCount
-  /// How many of its blocks were ever handed out since the page was fresh.
-  var handedOut: Int
-  /// How many of these have not come back.
-  var live: Int
+  /// Bytes of each of its blocks; meaningless, as what follows, while the page is free.
+  var blockSize: ByteCount = 0
+  /// It has one block, at offset 0, that is readable in every format.
+  var isUniversal = false
+  /// Which of its blocks is handed out next. Those before it were, or are left out.
+  var nextBlock = 0
+  /// How many of those handed out have not come back.
+  var live = 0
 }
 
-/// One thread's memory: `size` bytes, zero when new, of which the first
-/// `Wire.dataHeader` precede the data.
+/// One thread's memory: a page's `index`th block, zero when new.
 struct Block {
   let page: UnsafeMutablePointer<PageRecord>
-  let offset: ByteCount
-  let size: ByteCount
+  let index: UInt16
 
   var pageAddress: UnsafeMutableRawPointer { page.pointee.address }
-  /// Where the data start in the page, as the formats say it.
-  var start: ByteCount { offset + Wire.dataHeader }
+  var size: ByteCount { page.pointee.blockSize }
+  var offset: ByteCount { ByteCount(index) * size }
+  /// Where the data start in the page, as the formats say it: never at 0.
+  var start: ByteCount { max(offset, Wire.dataHeader) }
   var data: UnsafeMutableRawPointer { pageAddress + start }
-  var dataSize: ByteCount { size - Wire.dataHeader }
-  /// At page offset 0 with nobody behind it: readable in every format.
-  var isUniversal: Bool
+  var dataSize: ByteCount { offset + size - start }
+  var isUniversal: Bool { page.pointee.isUniversal }
 }
 
 struct BlockArena {
@@ -65,8 +67,7 @@ struct BlockArena {
 
   /// Whether the next block costs no new memory.
   func hasRoom(for dataSize: ByteCount, universal: Bool) -> Bool {
-    state.pointee.free != nil
-      || !universal && state.pointee.open[sizeClass(blockSize(dataSize))] != nil
+    state.pointee.free != nil || !universal && openPage(for: dataSize) != nil
   }
 
   /// A zero-filled block for `dataSize` bytes of data, at most
@@ -74,55 +75,72 @@ struct BlockArena {
   func allocate(_ dataSize: ByteCount, universal: Bool) throws(Errno) -> Block {
     if universal {
       let page = try takeFreePage(blockSize: usable)
-      return handOut(page, universal: true)
+      page.pointee.isUniversal = true
+      // Where a v1 reader looks for the start.
+      page.pointee.address.storeBytes(of: UInt64(Wire.dataHeader), as: UInt64.self)
+      return handOut(page)
     }
-    let blockSize = blockSize(dataSize)
-    let sizeClass = sizeClass(blockSize)
-    let page: UnsafeMutablePointer<PageRecord>
-    if let open = state.pointee.open[sizeClass] {
-      page = open
-    } else {
-      page = try takeFreePage(blockSize: blockSize)
-      state.pointee.open[sizeClass] = page
-    }
-    let block = handOut(page, universal: false)
-    if block.offset + 2 * blockSize > usable { state.pointee.open[sizeClass] = nil }
+    var page = openPage(for: dataSize)
+    if page == nil { page = try openNewPage(for: dataSize) }
+    let block = handOut(page!)
+    if block.page.pointee.nextBlock == blocks(for: dataSize).upperBound { close(block.page) }
     return block
   }
 
   /// Take a block back. No map may have it any more.
   func release(_ block: Block) {
-    let page = block.page
-    page.pointee.live -= 1
-    guard page.pointee.live == 0 else { return }
-    if !block.isUniversal {
-      let sizeClass = sizeClass(block.size)
-      if state.pointee.open[sizeClass] == page { state.pointee.open[sizeClass] = nil }
-    }
-    // A page that the kernel will not replace (EINVAL, ENOMEM) is never used again.
-    if ctld_discard(page.pointee.address, pageSize) == 0 { putFree(page) }
+    block.page.pointee.live -= 1
+    if !isOpen(block.page) { replaceIfUnused(block.page) }
+  }
+
+  // MARK: Open pages
+
+  /// The page whose next block can hold that much data.
+  private func openPage(for dataSize: ByteCount) -> UnsafeMutablePointer<PageRecord>? {
+    guard let page = state.pointee.open[sizeClass(blockSize(dataSize))] else { return nil }
+    return blocks(for: dataSize).contains(page.pointee.nextBlock) ? page : nil
+  }
+
+  private func openNewPage(
+    for dataSize: ByteCount
+  ) throws(Errno) -> UnsafeMutablePointer<PageRecord> {
+    let page = try takeFreePage(blockSize: blockSize(dataSize))
+    page.pointee.nextBlock = blocks(for: dataSize).lowerBound
+    let sizeClass = sizeClass(page.pointee.blockSize)
+    if let former = state.pointee.open[sizeClass] { close(former) }
+    state.pointee.open[sizeClass] = page
+    return page
+  }
+
+  private func isOpen(_ page: UnsafeMutablePointer<PageRecord>) -> Bool {
+    state.pointee.open[sizeClass(page.pointee.blockSize)] == page
+  }
+
+  private func close(_ page: UnsafeMutablePointer<PageRecord>) {
+    state.pointee.open[sizeClass(page.pointee.blockSize)] = nil
+    replaceIfUnused(page)
   }
 
   // MARK: Pages
 
-  private func handOut(_ page: UnsafeMutablePointer<PageRecord>, universal: Bool) -> Block {
-    let block = Block(page: page, offset: page.pointee.handedOut * page.pointee.blockSize,
-                      size: page.pointee.blockSize, isUniversal: universal)
-    page.pointee.handedOut += 1
+  private func handOut(_ page: UnsafeMutablePointer<PageRecord>) -> Block {
+    let block = Block(page: page, index: UInt16(page.pointee.nextBlock))
+    page.pointee.nextBlock += 1
     page.pointee.live += 1
-    // Where a v1 reader looks for it; in the other formats these bytes are unused.
-    (block.pageAddress + block.offset).storeBytes(of: UInt64(block.start), as: UInt64.self)
     return block
+  }
+
+  private func replaceIfUnused(_ page: UnsafeMutablePointer<PageRecord>) {
+    guard page.pointee.live == 0 else { return }
+    // A page that the kernel will not replace (EINVAL, ENOMEM) is never used again.
+    if ctld_discard(page.pointee.address, pageSize) == 0 { putFree(page) }
   }
 
   private func takeFreePage(blockSize: ByteCount) throws(Errno) -> UnsafeMutablePointer<PageRecord> {
     if state.pointee.free == nil { try mapChunk() }
     guard let page = state.pointee.free else { throw Errno(ENOMEM) }
     state.pointee.free = page.pointee.next
-    page.pointee.next = nil
-    page.pointee.blockSize = blockSize
-    page.pointee.handedOut = 0
-    page.pointee.live = 0
+    page.initialize(to: PageRecord(address: page.pointee.address, blockSize: blockSize))
     return page
   }
 
@@ -138,8 +156,7 @@ struct BlockArena {
     let records = chunk.bindMemory(to: PageRecord.self, capacity: Self.pagesPerChunk)
     var i = Self.pagesPerChunk - 1
     while i >= firstData {  // so that low addresses are taken first
-      (records + i).initialize(to: PageRecord(address: chunk + i * pageSize, next: nil,
-                                              blockSize: 0, handedOut: 0, live: 0))
+      (records + i).initialize(to: PageRecord(address: chunk + i * pageSize))
       putFree(records + i)
       i -= 1
     }
@@ -148,8 +165,18 @@ struct BlockArena {
 
   // MARK: Sizes
 
+  /// Large data, of which a page holds few, have `Wire.dataHeader` to spare.
   private func blockSize(_ dataSize: ByteCount) -> ByteCount {
-    max(Self.smallestBlock, (dataSize + Wire.dataHeader).roundedUpToPowerOfTwo)
+    let least = max(Self.smallestBlock, dataSize).roundedUpToPowerOfTwo
+    return least > usable / 4 ? (dataSize + Wire.dataHeader).roundedUpToPowerOfTwo : least
+  }
+
+  /// Which blocks of a page can hold that much data. Data that fill a block are not put in
+  /// the first, where something precedes them, nor in the last: the kernel's BPF header
+  /// finds no TLD that ends with the page.
+  private func blocks(for dataSize: ByteCount) -> Range<Int> {
+    let blockSize = blockSize(dataSize), count = usable / blockSize
+    return dataSize + Wire.dataHeader <= blockSize ? 0..<count : 1..<count - 1
   }
 
   private func sizeClass(_ blockSize: ByteCount) -> Int {

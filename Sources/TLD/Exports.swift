@@ -50,7 +50,8 @@ struct Call: ~Copyable {
   private let errno: Int32
   private let cancellation: Int32
 
-  init?() {
+  /// `inLentMemory`: what touches memory alone, a child of vfork() does for its parent.
+  init?(inLentMemory: Bool = false) {
     let thread = CallingThread.current
     let runtime = Runtime.shared
     guard thread.shared.pointee.flags == 0 else { return nil }
@@ -58,10 +59,9 @@ struct Call: ~Copyable {
     let cancellation = ctld_defer_cancellation()
     thread.shared.pointee.flags = Self.busy
     ctld_signal_fence()
-    switch Int(ctld_ancestry()) {
-    case CTLD_OWN: break
-    case CTLD_COPIED: runtime.resetInUnpreparedChild()
-    default:
+    if ctld_is_copy() != 0 {
+      runtime.resetInUnpreparedChild()
+    } else if !inLentMemory && ctld_is_lent() != 0 {
       Self.leave(thread, errno, cancellation)
       return nil
     }
@@ -141,7 +141,7 @@ public func createKey(_ name: UnsafePointer<CChar>?, _ size: Int) -> tld_key_t {
 @_cdecl("tld_create_key_opt")
 public func createKey(_ name: UnsafePointer<CChar>?, _ size: Int, _ budget: Int, _ flags: UInt32) -> tld_key_t {
   guard flags & ~TLD_KEY_STATIC == 0 else { return tld_key_t(Errno(EINVAL)) }
-  guard let call = Call() else { return tld_key_t(Errno(EAGAIN)) }
+  guard let call = Call(inLentMemory: true) else { return tld_key_t(Errno(EAGAIN)) }
   let key: tld_key_t
   do throws(Errno) {
     try call.runtime.lifecycle.prepare()

@@ -60,7 +60,7 @@ extension ThreadRegistry {
   /// kernel. The memory of the others is lost.
   private func startAnew(_ thread: CallingThread) {
     deactivate(thread)
-    state.pointee.generation += 1
+    state.pointee.generation &+= 1
     state.pointee.arena = BlockArena.State()
     state.pointee.first = nil
     state.pointee.free = nil

@@ -42,25 +42,30 @@ struct KeyTable {
   /// E2BIG, ENOMEM, EBUSY; no TLD and no budget has changed then.
   func create(_ name: UnsafePointer<CChar>?, size: ByteCount, budget: ByteCount,
               _ origin: Origin) throws(Errno) -> ByteCount {
-    let name = try Self.check(name)
+    let name = try Name(name)
     guard size != 0 else { throw Errno(EINVAL) }
 
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     let page = try openPage()
-    if let existing = find(name, in: page) {
+    var walk = EntryWalk(page)
+    if let existing = walk.find(name) {
       guard origin == .static, existing.size == size else { throw Errno(EEXIST) }
       return existing.offset
     }
-    return try append(name, size, budget, origin, to: page)
+    return try append(name, size, budget, origin, behind: walk, to: page)
   }
 
-  private func append(_ name: UnsafePointer<CChar>, _ size: ByteCount, _ budget: ByteCount,
-                      _ origin: Origin, to page: MetadataPage) throws(Errno) -> ByteCount {
+  /// Throws EBUSY where the kernel's user header is writing an entry, and E2BIG also where
+  /// the sizes in the page, which the program may have overwritten, lead out of reach:
+  /// nobody would find the TLD.
+  private func append(_ name: Name, _ size: ByteCount, _ budget: ByteCount, _ origin: Origin,
+                      behind walk: EntryWalk, to page: MetadataPage) throws(Errno) -> ByteCount {
     let index = page.count
     guard index < page.capacity else { throw Errno(ENOSPC) }
+    guard walk.isComplete else { throw Errno(page.entrySize(at: walk.index) == 0 ? EBUSY : E2BIG) }
     let limit = Wire.dataLimit(pageSize: pageSize)
-    let offset = try endOfData(in: page)
+    let offset = walk.offset
     // Compared before it is rounded up, which SIZE_MAX would not survive.
     guard size > 0, size <= limit, offset + size.roundedUpTo8 <= limit else { throw Errno(E2BIG) }
 
@@ -102,7 +107,9 @@ struct KeyTable {
   /// The offset of the TLD of that name. Throws EINVAL, ENOENT. Takes no lock.
   func find(_ name: UnsafePointer<CChar>?) throws(Errno) -> ByteCount {
     guard let name, name[0] != 0 else { throw Errno(EINVAL) }
-    guard let page, let entry = find(name, in: page) else { throw Errno(ENOENT) }
+    guard let page, let name = try? Name(name) else { throw Errno(ENOENT) }
+    var walk = EntryWalk(page)
+    guard let entry = walk.find(name) else { throw Errno(ENOENT) }
     return entry.offset
   }
 
@@ -129,41 +136,5 @@ struct KeyTable {
   /// The bytes that a new block must offer for data.
   var bytesPerThread: ByteCount {
     min(page?.size ?? 0, Wire.dataLimit(pageSize: pageSize))
-  }
-
-  private func find(_ name: UnsafePointer<CChar>, in page: MetadataPage) -> TLDEntry? {
-    var walk = EntryWalk(page)
-    while let entry = walk.next() {
-      if Self.equal(page.name(at: entry.index), name) { return entry }
-    }
-    return nil
-  }
-
-  /// Where the next TLD starts. Throws EBUSY where the kernel's user header is writing
-  /// an entry, and E2BIG where the sizes in the page, which the program may have
-  /// overwritten, lead out of reach: nobody would find the TLD.
-  private func endOfData(in page: MetadataPage) throws(Errno) -> ByteCount {
-    var end = 0
-    var walk = EntryWalk(page)
-    while let entry = walk.next() { end = entry.end.roundedUpTo8 }
-    guard walk.isComplete else { throw Errno(page.entrySize(at: walk.index) == 0 ? EBUSY : E2BIG) }
-    return end
-  }
-
-  // MARK: Names
-
-  private static func check(_ name: UnsafePointer<CChar>?) throws(Errno) -> UnsafePointer<CChar> {
-    guard let name, name[0] != 0 else { throw Errno(EINVAL) }
-    for i in 1..<MetadataPage.nameBytes where name[i] == 0 { return name }
-    throw Errno(ENAMETOOLONG)
-  }
-
-  /// `stored` may lack its NUL: the page is the program's to write.
-  private static func equal(_ stored: UnsafePointer<CChar>, _ name: UnsafePointer<CChar>) -> Bool {
-    for i in 0..<MetadataPage.nameBytes {
-      if stored[i] != name[i] { return false }
-      if name[i] == 0 { return true }
-    }
-    return false
   }
 }

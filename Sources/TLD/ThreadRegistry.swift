@@ -10,16 +10,15 @@ import CTLD
 /// Some of the registry's data maps: bit i for place i.
 typealias MapSet = UInt8
 
-/// One thread that has a block. Lives in memory that is never unmapped.
+/// One thread that has a block. Lives in memory that is never unmapped: 56 bytes.
 struct ThreadRecord {
   var task: TaskID
+  /// How many `tld_thread_ref` there are to it.
+  var references: Int32 = 0
   /// Unknown until the thread's descriptor was opened once; then nobody but the thread
   /// itself opens it, because its id may be another's by now.
   var life: Life
   let block: Block
-  /// The thread's own state. nil: the thread has not come for the block that a reference
-  /// had made for it, or has ended.
-  var shared: UnsafeMutablePointer<tld_thread>?
   /// The thread will not use the block any more; an element that could not be removed,
   /// or a reference, still keeps it.
   var hasEnded = false
@@ -29,10 +28,11 @@ struct ThreadRecord {
   var published: MapSet = 0
   /// The maps that the thread passed to `tld_get_data`.
   var wanted: MapSet = 0
-  /// How many `tld_thread_ref` there are to it.
-  var references = 0
   /// The registry's when it was made: see `ForkedRegistry.swift`.
-  var generation = 0
+  var generation: UInt16 = 0
+  /// The thread's own state. nil: the thread has not come for the block that a reference
+  /// had made for it, or has ended.
+  var shared: UnsafeMutablePointer<tld_thread>?
   var next: UnsafeMutablePointer<ThreadRecord>?
   var previous: UnsafeMutablePointer<ThreadRecord>?
 
@@ -78,7 +78,7 @@ struct ThreadRegistry<K: Kernel> {
     var unclaimed = 0
     /// Where a map's value is put together.
     var scratch: UnsafeMutableRawPointer?
-    var generation = 0
+    var generation: UInt16 = 0
     /// This is a child whose parent was forked in the middle of a call.
     var isCutOff = false
     /// The descriptor of a map that is being confirmed; 0: none.

@@ -20,7 +20,7 @@ extension ByteCount {
 }
 
 enum Wire {
-  /// The bytes before a block's data; they hold `start` where a v1 reader looks.
+  /// The bytes at a page's beginning that are no data; they hold `start` where a v1 reader looks.
   static let dataHeader: ByteCount = 8
   /// BPF caches `start + key` as a signed 16-bit number.
   static let reachable: ByteCount = 32_768
@@ -106,14 +106,11 @@ struct MetadataPage {
     ByteCount(sizeField(index).pointee.load(ordering: .relaxed))
   }
 
-  /// Fill an entry that is not counted yet. `name` has fewer than `nameBytes` bytes.
-  func fill(_ index: Int, name source: UnsafePointer<CChar>, size: ByteCount) {
+  /// Fill an entry that is not counted yet.
+  func fill(_ index: Int, name source: Name, size: ByteCount) {
     let target = name(at: index)
-    var rest = false  // past the name's NUL: zeros
-    for i in 0..<Self.nameBytes {
-      rest = rest || source[i] == 0
-      target[i] = rest ? 0 : source[i]
-    }
+    target.update(from: source.bytes, count: source.length)
+    (target + source.length).update(repeating: 0, count: Self.nameBytes - source.length)
     sizeField(index).pointee.store(UInt16(size), ordering: .relaxed)
   }
 
@@ -151,13 +148,16 @@ struct TLDEntry: Equatable {
 struct EntryWalk {
   private let page: MetadataPage
   private let count: Int
+  private let limit: ByteCount
   /// The entry that `next` looks at.
   private(set) var index = 0
-  private var offset: ByteCount = 0
+  /// Where that one's data start.
+  private(set) var offset: ByteCount = 0
 
   init(_ page: MetadataPage) {
     self.page = page
     count = page.count
+    limit = Wire.dataLimit(pageSize: page.pageSize)
   }
 
   /// Whether every counted entry was passed.
@@ -166,9 +166,55 @@ struct EntryWalk {
   mutating func next() -> TLDEntry? {
     guard index < count else { return nil }
     let entry = TLDEntry(index: index, offset: offset, size: page.entrySize(at: index))
-    guard entry.size > 0, entry.end <= Wire.dataLimit(pageSize: page.pageSize) else { return nil }
+    guard entry.size > 0, entry.end <= limit else { return nil }
     index += 1
     offset = entry.end.roundedUpTo8
     return entry
+  }
+
+  /// The next entry of that name; if there is none, the walk has ended.
+  mutating func find(_ name: Name) -> TLDEntry? {
+    while let entry = next() {
+      if name.equals(page.name(at: entry.index)) { return entry }
+    }
+    return nil
+  }
+}
+
+/// A TLD's name, from outside: 1 to 61 bytes and a NUL.
+struct Name {
+  let bytes: UnsafePointer<CChar>
+  let length: Int
+  /// Its first bytes, with the NUL if that is one of them, and which bytes that are: enough
+  /// to tell most names apart.
+  private let head: UInt64
+  private let mask: UInt64
+
+  /// Throws EINVAL, ENAMETOOLONG.
+  init(_ bytes: UnsafePointer<CChar>?) throws(Errno) {
+    guard let bytes, bytes[0] != 0 else { throw Errno(EINVAL) }
+    var length = 0
+    var head: UInt64 = 0
+    while bytes[length] != 0 {
+      if length < 8 { head |= UInt64(UInt8(bitPattern: bytes[length])) << (8 * length) }
+      length += 1
+      guard length < MetadataPage.nameBytes else { throw Errno(ENAMETOOLONG) }
+    }
+    self.bytes = bytes
+    self.length = length
+    self.head = head
+    mask = length < 7 ? 1 << (8 * (length + 1)) - 1 : UInt64.max
+  }
+
+  /// `stored` may lack its NUL: the page is the program's to write.
+  func equals(_ stored: UnsafePointer<CChar>) -> Bool {
+    let storedHead = UnsafeRawPointer(stored).loadUnaligned(as: UInt64.self)
+    guard (storedHead ^ head) & mask == 0 else { return false }
+    var i = 8
+    while i <= length {
+      if stored[i] != bytes[i] { return false }
+      i += 1
+    }
+    return true
   }
 }

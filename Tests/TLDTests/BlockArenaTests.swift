@@ -13,19 +13,45 @@ import Testing
         arguments: pageSizes)
   func shape(pageSize: Int) throws {
     let arena = Arena(pageSize)
-    let most = min(pageSize, 32_768) - 8
-    for dataSize in [0, 1, 8, 55, 56, 57, 64, 120, 121, 1000, 1016, 1017, 2040, 2041, most - 1, most]
-    where dataSize <= most {
+    let usable = min(pageSize, 32_768)
+    for dataSize in [0, 1, 8, 55, 56, 57, 64, 65, 120, 128, 129, 1000, 1017, 1024, 1025, 2040, 2041, 2048,
+                     usable / 2, usable - 9, usable - 8] where dataSize <= usable - 8 {
       let block = try arena.allocate(dataSize)
+      let needed = block.size > usable / 4 ? dataSize + 8 : dataSize
       #expect(block.size >= 64 && block.size.nonzeroBitCount == 1)
-      #expect(block.size >= dataSize + 8 && (block.size == 64 || block.size / 2 < dataSize + 8))
+      #expect(block.size >= needed && (block.size == 64 || block.size <= usable / 4 || block.size / 2 < needed))
+      #expect(block.size <= usable / 2 || block.size / 2 < dataSize + 8, "so much memory for \(dataSize) bytes")
       #expect(block.offset % block.size == 0)
-      #expect(block.offset + block.size <= min(pageSize, 32_768))
-      #expect(block.start == block.offset + 8)
+      #expect(block.offset + block.size <= usable)
+      #expect(block.start == (block.offset == 0 ? 8 : block.offset))
       #expect(block.data == block.pageAddress + block.start)
-      #expect(block.dataSize == block.size - 8)
+      #expect(block.dataSize == block.offset + block.size - block.start && block.dataSize >= dataSize)
       #expect(block.pageAddress.address % 4096 == 0)
       #expect(!block.isUniversal)
+    }
+  }
+
+  @Test("a word more or less of data takes a larger or smaller block where it must", arguments: [
+    (0, 64), (56, 64), (64, 64), (65, 128), (128, 128), (1017, 1024), (1024, 1024), (1025, 2048),
+    (2040, 2048), (2041, 4096), (4088, 4096),
+  ])
+  func sizes(dataSize: Int, size: Int) throws {
+    #expect(try Arena(4096).allocate(dataSize).size == size)
+  }
+
+  @Test("data that fill a block begin beyond the page's beginning, and end before the page does",
+        arguments: pageSizes)
+  func fullBlocks(pageSize: Int) throws {
+    let arena = Arena(pageSize)
+    let usable = min(pageSize, 32_768)
+    for size in [64, 128, 256, 512, 1024] {
+      let count = usable / size
+      for dataSize in [size, size - 7] {
+        let offsets = try (1..<count - 1).map { _ in try arena.allocate(dataSize).offset }
+        #expect(offsets == (1..<count - 1).map { size * $0 })
+      }
+      let offsets = try (0..<count).map { _ in try arena.allocate(size - 8).offset }
+      #expect(offsets == (0..<count).map { size * $0 }, "room that there is was not used")
     }
   }
 
@@ -51,7 +77,7 @@ import Testing
   func packing(pageSize: Int) throws {
     let arena = Arena(pageSize)
     let usable = min(pageSize, 32_768)
-    let small = try (0..<usable / 64).map { _ in try arena.allocate(56) }
+    let small = try (0..<usable / 64).map { try arena.allocate([56, 64, 0][$0 % 4 % 3]) }
     #expect(Set(small.map(\.pageAddress)).count == 1, "a page was left before it was full")
     #expect(small.map(\.offset) == (0..<usable / 64).map { 64 * $0 })
     let large = try arena.allocate(100)
@@ -65,7 +91,7 @@ import Testing
     let arena = Arena(pageSize)
     for i in 0..<400 {
       let universal = i % 3 == 0
-      let dataSize = [0, 100, 3000][i % 4 % 3]
+      let dataSize = [0, 100, 3000, 64][i % 4]
       let hadRoom = arena.arena.hasRoom(for: dataSize, universal: universal)
       let pages = arena.pages
       _ = try arena.allocate(dataSize, universal: universal)
@@ -88,33 +114,54 @@ import Testing
     #expect(try arena.allocate(0, universal: true).pageAddress == page, "and then it is used again")
   }
 
-  @Test("a page that was handed out in part is used on after some of it came back, never twice")
-  func openPage() throws {
+  @Test("a page that was handed out in part is used on after some or all of it came back, each block once",
+        arguments: [56, 64])
+  func openPage(dataSize: Int) throws {
     let arena = Arena(4096)
-    let first = try arena.allocate(56)
-    let second = try arena.allocate(56)
+    let first = try arena.allocate(dataSize)
+    memset(first.data, 0xFF, first.dataSize)
     arena.release(first)
-    let third = try arena.allocate(56)
-    #expect(third.pageAddress == second.pageAddress && third.offset == 128)
-    arena.release(second)
-    arena.release(third)
-    let fresh = try arena.allocate(56)
-    #expect(fresh.offset == 0)
+    for i in 1..<(dataSize == 64 ? 62 : 64) {
+      let block = try arena.allocate(dataSize)
+      #expect(block.pageAddress == first.pageAddress && block.offset == first.offset + 64 * i)
+      #expect(arena.isZero(block))
+      memset(block.data, 0xFF, block.dataSize)
+      #expect(!arena.freePages.contains(first.pageAddress), "a page was replaced that has unused blocks")
+      arena.release(block)
+    }
+    #expect(arena.freePages.contains(first.pageAddress), "a page without unused blocks was not replaced")
+    let again = try arena.allocate(dataSize)
+    #expect(again.pageAddress == first.pageAddress && again.offset == first.offset && arena.isZero(again))
+  }
+
+  @Test("a page of which all came back, and whose last block is too small, is replaced for one that is not")
+  func openPageWithoutRoom() throws {
+    let arena = Arena(4096)
+    for _ in 0..<63 { arena.release(try arena.allocate(56)) }
+    let page = try #require(arena.openPages.first)
+    #expect(try arena.allocate(64).pageAddress != page)
+    #expect(arena.freePages.contains(page))
+    let last = try arena.allocate(64)
+    #expect(last.offset == 128, "the page that was opened is not used on")
   }
 
   @Test("memory is zero when it is handed out, whatever its last user, or BPF, left in the page",
         arguments: pageSizes)
   func zeroFilled(pageSize: Int) throws {
     let arena = Arena(pageSize)
-    var seen: Set<UnsafeMutableRawPointer> = []
-    for round in 0..<200 {
+    var times: [UnsafeMutableRawPointer: Int] = [:]
+    for round in 0..<2000 {
       let block = try arena.allocate(56, universal: round % 2 == 0)
-      seen.insert(block.pageAddress)
+      if block.isUniversal || block.offset == 0 { times[block.pageAddress, default: 0] += 1 }
       #expect(arena.isZero(block))
-      memset(block.pageAddress, 0xFF, pageSize)
+      memset(block.data, 0xFF, block.dataSize)
+      // The last block's, too, is one that nobody else gets without a fresh page.
+      if block.isUniversal || block.offset + block.size == min(pageSize, 32_768) {
+        memset(block.pageAddress, 0xFF, pageSize)
+      }
       arena.release(block)
     }
-    #expect(seen.count <= 2, "the pages were not reused, so this showed nothing")
+    #expect(times.count == 2 && times.values.allSatisfy { $0 > 2 }, "the pages were not reused, so this showed nothing")
   }
 
   @Test("a page that the program has locked in memory is made fresh too")
@@ -184,7 +231,9 @@ import Testing
     let chunk = BlockArena.pagesPerChunk
     #expect(arena.pages <= (model.peak / (chunk - 1) + 1) * chunk, "more pages than blocks ever lived")
     while !model.live.isEmpty { arena.release(model.remove(at: 0)) }
-    #expect(arena.freePages.count == arena.pages && Set(arena.freePages).count == arena.pages, "a page was lost")
+    #expect(Set(arena.freePages).count == arena.freePages.count)
+    #expect(Set(arena.freePages + arena.openPages).count == arena.pages, "a page was lost")
+    #expect(arena.openPages.count <= 9, "more than one of each size is kept")
   }
 }
 
@@ -210,13 +259,17 @@ private final class Arena {
     return free
   }
 
+  var openPages: [UnsafeMutableRawPointer] {
+    (0..<10).compactMap { arena.state.pointee.open[$0]?.pointee.address }
+  }
+
   func allocate(_ dataSize: Int, universal: Bool = false) throws -> Block {
     try arena.allocate(dataSize, universal: universal)
   }
 
   func release(_ block: Block) { arena.release(block) }
 
-  /// All of the block but the first word; for a universal block, all of its page.
+  /// All of the data; for a universal block, all of its page but the first word.
   func isZero(_ block: Block) -> Bool {
     let end = block.isUniversal ? arena.pageSize : block.offset + block.size
     return block.data.isZero(end - block.start)

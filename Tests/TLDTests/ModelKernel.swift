@@ -374,7 +374,7 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   }
 
   private func bytes(of place: Place) -> Range<Int> {
-    place.start - 8..<place.start + sizes[place, default: 0]
+    place.start..<place.start + sizes[place, default: 0]
   }
 
   /// While an element is there, its task's data are where it says.

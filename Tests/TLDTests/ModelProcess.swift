@@ -109,7 +109,12 @@ final class ModelProcess: @unchecked Sendable {
       free += 1
       next = page.pointee.next
     }
-    return pages - free
+    return pages - free - openPagesOfNobody
+  }
+
+  /// Their blocks came back, but some were never handed out: there is one of a size at most.
+  private var openPagesOfNobody: Int {
+    (0..<10).count { registry.state.pointee.arena.open[$0]?.pointee.live == 0 }
   }
 
   // MARK: What must hold between calls

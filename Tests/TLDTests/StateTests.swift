@@ -15,3 +15,9 @@ func roomsFit() {
   #expect(MemoryLayout<Lifecycle.State>.size <= 1024)
   #expect(MemoryLayout<ThreadRegistry<Linux>.State>.alignment <= 64)
 }
+
+@Test("a thread's record, its block and what a page needs are as small as they can be")
+func recordSizes() {
+  #expect(MemoryLayout<ThreadRecord>.stride == 56)
+  #expect(MemoryLayout<PageRecord>.stride * BlockArena.pagesPerChunk <= 4096)
+}

@@ -78,7 +78,7 @@ import Testing
     #expect(page.page.capacity == capacity)
     for index in [0, 1, capacity / 2, capacity - 1] {
       page.base.initializeMemory(as: UInt8.self, repeating: 0xA5, count: pageSize)
-      page.page.fill(index, name: "queue", size: 0x0102)
+      page.fill(index, name: "queue", size: 0x0102)
       let at = 4 + 64 * index
       #expect(page.base.bytes(at..<at + 5) == Array("queue".utf8))
       #expect(page.base.bytes(at + 5..<at + 62).allSatisfy { $0 == 0 }, "no old bytes behind a name")
@@ -94,9 +94,29 @@ import Testing
   func longestName() {
     let page = TestPage(4096)
     page.base.initializeMemory(as: UInt8.self, repeating: 0xA5, count: 4096)
-    page.page.fill(0, name: String(repeating: "n", count: 61), size: 1)
+    page.fill(0, name: String(repeating: "n", count: 61), size: 1)
     #expect(page.base.bytes(4..<65).allSatisfy { $0 == UInt8(ascii: "n") })
     #expect(page.base.bytes(65..<68) == [0, 1, 0])
+  }
+
+  @Test("names are the same up to their NUL, whatever is behind that, and different in any byte before")
+  func names() {
+    let page = TestPage(4096)
+    for length in 1...61 {
+      let name = String(repeating: "n", count: length)
+      page.base.initializeMemory(as: UInt8.self, repeating: 0xA5, count: 4096)
+      page.fill(0, name: name, size: 1)
+      let stored = page.page.name(at: 0)
+      for i in length + 1..<62 { stored[i] = 7 }
+      #expect(page.isNamed(name))
+      #expect(!page.isNamed(name + "n") && (length == 1 || !page.isNamed(String(name.dropLast()))))
+      for i in 0...length {
+        let byte = stored[i]
+        stored[i] = 7
+        #expect(!page.isNamed(name), "byte \(i) of \(length)")
+        stored[i] = byte
+      }
+    }
   }
 
   @Test("the image stamp is at page - 52, behind the magic TLD1 at page - 60", arguments: pageSizes)
@@ -184,6 +204,15 @@ private final class TestPage {
   }
 
   deinit { munmap(base, pageSize + 4096) }
+
+  /// Whether entry 0 has that name; false for one of 62 bytes, which nothing can have.
+  func isNamed(_ name: String) -> Bool {
+    name.withCString { (try? Name($0))?.equals(page.name(at: 0)) ?? false }
+  }
+
+  func fill(_ index: Int, name: String, size: Int) {
+    name.withCString { page.fill(index, name: try! Name($0), size: size) }
+  }
 
   /// Written by offset, as a program that overwrites its page would.
   func set(count: UInt16, sizes: [UInt16]) {

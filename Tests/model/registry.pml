@@ -128,18 +128,18 @@ inline allocate(r)
 	}
 }
 
-/* BlockArena.release: no map may have the block any more. */
+/*
+ * BlockArena.release, isOpen, replaceIfUnused: no map may have the block any more. An open
+ * page has a block that nobody had yet.
+ */
 inline release(r)
 {
 	d_step {
 		found = record[r].page;
 		live[found]--;
 		if
-		:: live[found] == 0 ->
-			if
-			:: open == found -> open = 0
-			:: else
-			fi;
+		:: live[found] == 0 && open == found && BROKEN(MUTANT_OPENED_AGAIN) -> handed_out[found] = 0
+		:: live[found] == 0 && open != found ->
 			handed_out[found] = 0;
 			is_free[found] = true;
 			if

@@ -72,13 +72,12 @@ void ctld_unmap(void *address, size_t bytes);
 int ctld_discard(void *address, size_t bytes);
 
 /*
- * Whose memory this is, seen from the process that runs: its own, a copy of its parent's
- * (it was forked since ctld_take_possession(), which a constructor calls first), or the
- * parent's itself, which vfork(2) and the like lend.
+ * Whose memory this is, seen from the process that runs: a copy of its parent's (it was
+ * forked since ctld_take_possession(), which a constructor calls first), or, if not that,
+ * the parent's itself, which vfork(2) and the like lend. 1 or 0.
  */
-enum { CTLD_OWN, CTLD_COPIED, CTLD_LENT };
-int ctld_ancestry(void);
 int ctld_is_copy(void);
+int ctld_is_lent(void);
 void ctld_take_possession(void);
 
 /*
