@@ -11,6 +11,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include "process.h"
 
@@ -106,14 +107,17 @@ static int element_read(int map_fd, pid_t tid, void *value)
 	return err;
 }
 
+/* Under load the kernel may be too busy to pin a page at the first attempt. */
 __attribute__((unused))
 static int element_write(int map_fd, pid_t tid, const void *value)
 {
-	int pidfd = thread_pidfd(tid), err;
+	int pidfd = thread_pidfd(tid), attempts = 100, err;
 
 	if (pidfd < 0)
 		return -errno;
-	err = bpf_map_update_elem(map_fd, &pidfd, value, BPF_ANY) ? -errno : 0;
+	do {
+		err = bpf_map_update_elem(map_fd, &pidfd, value, BPF_ANY) ? -errno : 0;
+	} while (err == -EAGAIN && attempts-- && !sched_yield());
 	close(pidfd);
 	return err;
 }
