@@ -52,9 +52,7 @@ typedef struct {
 struct tld_keys;
 
 struct tld_map_value {
-	tld_data_page_t __tld_uptr *data;
-	tld_meta_page_t __tld_uptr *meta;
-	__u16 start;			/* offset of the first data byte in the page */
+	__TLD_PUBLISHED;
 };
 
 /*
@@ -63,6 +61,9 @@ struct tld_map_value {
  * were searched without finding it.
  */
 typedef __u32 __tld_word_t;
+
+/* No search helps: the task has no room for the TLD. */
+#define TLD_NO_ROOM 0xffff
 
 /* Programs keep a TLD's offset below that, whatever the page. */
 #define TLD_OFF_LIMIT (TLD_BPF_PAGE_SIZE < 32768 ? TLD_BPF_PAGE_SIZE : 32768)
@@ -190,23 +191,27 @@ __tld_inline __u64 __tld_size(__tld_word_t word)
 }
 
 /*
- * Look a name up in the metadata page and note in place what was found. The caller
- * reads it from there: a returned value would make the verifier follow, for the
- * bounds of a pointer, each round of the loop that it came from.
+ * Look a name up in the metadata page and note in place what was found. The caller takes it
+ * from word, because a reader on another processor may have taken place back.
  */
-__tld_subprogram int __tld_search_name(tld_meta_page_t *meta, const char *name, __tld_word_t *place)
+__tld_subprogram int __tld_search_name(struct tld_map_value *value, const char *name,
+				       __tld_word_t *place, __tld_word_t *word)
 {
 	__tld_word_t before = *(volatile __tld_word_t *)place;
-	struct __tld_search search;
+	tld_meta_page_t *meta = value->meta;
+	struct __tld_found found = { 0 };
 
 	if (!meta)
 		return 0;
 	/* A reader on another processor may have found it meanwhile. */
-	__tld_search(&search, meta, name, __tld_size(before) ? 0 : before);
-	if (search.size && search.off < TLD_OFF_LIMIT)
-		*place = (__u32)search.size << 16 | (__u32)search.off;
+	__tld_search(&found, meta, name, __tld_size(before) ? 0 : before);
+	if (!found.size)
+		*word = found.searched;
+	else if (found.off < TLD_OFF_LIMIT && found.off + found.size <= __TLD_ROOM(value))
+		*word = (__u32)found.size << 16 | (__u32)found.off;
 	else
-		*place = search.searched;
+		*word = TLD_NO_ROOM;
+	*place = *word;
 	return 0;
 }
 
@@ -229,7 +234,7 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 {
 	struct tld_map_value *value = tld_obj->data_map;
 	struct tld_key_cache *cache = tld_obj->key_map;
-	__tld_word_t word = cache->place[place];
+	__tld_word_t word = cache->place[place], found = 0;
 	char *data = (char *)value->data;
 	tld_meta_page_t *meta;
 
@@ -239,8 +244,8 @@ __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char
 		meta = value->meta;
 		if (!meta || __tld_size(word) || !__tld_has_more(meta, word))
 			return 0;
-		__tld_search_name(meta, name, &cache->place[place]);
-		word = *(volatile __tld_word_t *)&cache->place[place];
+		__tld_search_name(value, name, &cache->place[place], &found);
+		word = found;
 		if (__tld_size(word) < size)
 			return 0;
 	}

@@ -48,16 +48,11 @@
 #endif
 
 /*
- * The beginning of the map's value. The program that publishes sets what comes before
- * image, and all behind that to 0. (The kernel's user header leaves garbage there, which
- * has no magic.)
+ * What is noted behind that: whose element it is, TLD_IMAGE_..., and self_exec_id. The program
+ * that publishes sets it, and all behind it, to 0. (The kernel's user header leaves garbage
+ * there, which has no magic.)
  */
-#define __TLD_PUBLISHED									\
-	tld_data_page_t __tld_uptr *data;						\
-	tld_meta_page_t __tld_uptr *meta;						\
-	__u16 start;			/* offset of the first data byte in the page */	\
-	__u16 reserved[3];								\
-	__u64 image			/* whose it is: TLD_IMAGE_..., and self_exec_id */
+#define __TLD_NOTED __u64 image
 
 #define TLD_IMAGE_KNOWN (0x4b444c54ULL << 32)	/* "TLDK": places are for this image */
 #define TLD_IMAGE_STALE (0x53444c54ULL << 32)	/* "TLDS": of one that had gone */
@@ -74,7 +69,7 @@
 typedef __u64 __tld_place_t;
 
 #define TLD_ABSENT 0x8000
-/* No search helps: the TLD is there, and smaller. */
+/* No search helps: the TLD is there, and smaller, or the task has no room for it. */
 #define TLD_TOO_SMALL 0xffff
 
 /* Programs begin a thread's TLDs below that, whatever the page. */
@@ -83,6 +78,7 @@ typedef __u64 __tld_place_t;
 /* What is known of a task's element; see tld_view(). */
 struct __tld_element {
 	__TLD_PUBLISHED;
+	__TLD_NOTED;
 	__tld_place_t place[];
 };
 
@@ -159,13 +155,14 @@ __tld_inline __tld_place_t __tld_find(struct __tld_element *element, tld_meta_pa
 				      const char *name, __tld_place_t wanted, __u64 first)
 {
 	__u64 size = __tld_bytes(wanted), at;
-	struct __tld_search search;
+	struct __tld_found found = { 0 };
 
-	__tld_search(&search, meta, name, first);
-	if (!search.size)
-		return wanted | TLD_ABSENT | search.searched;
-	at = search.off + element->start;
-	if (search.size < size || at > TLD_AT_LIMIT - size)
+	__tld_search(&found, meta, name, first);
+	if (!found.size)
+		return wanted | TLD_ABSENT | found.searched;
+	at = found.off + element->start;
+	if (found.size < size || at > TLD_AT_LIMIT - size ||
+	    found.off + found.size > __TLD_ROOM(element))
 		return wanted | TLD_TOO_SMALL;
 	return wanted | at;
 }
@@ -173,8 +170,7 @@ __tld_inline __tld_place_t __tld_find(struct __tld_element *element, tld_meta_pa
 /*
  * Look a name up in the metadata page and note in place what was found. The caller takes
  * it from found, because in place another reader may have noted another name since, or, at
- * its own first look, nothing. A helper copies it: the verifier would else follow, for what
- * is compared later, each round of the loop that it came from.
+ * its own first look, nothing.
  */
 __tld_subprogram int __tld_note(struct __tld_element *element, const char *name, __tld_place_t wanted,
 				__tld_place_t *place, __tld_place_t *found)
@@ -192,9 +188,9 @@ __tld_subprogram int __tld_note(struct __tld_element *element, const char *name,
 	noted = __tld_find(element, meta, name, wanted,
 			   is_same && !is_there && __tld_at(before) != TLD_TOO_SMALL ?
 			   __tld_at(before) - TLD_ABSENT : 0);
-	bpf_probe_read_kernel(found, sizeof(*found), &noted);
-	if (!is_there || __tld_at(*found) != TLD_TOO_SMALL)
-		*place = *found;
+	if (!is_there || __tld_at(noted) != TLD_TOO_SMALL)
+		*place = noted;
+	*found = noted;
 	return 0;
 }
 
@@ -212,7 +208,6 @@ __tld_inline __u64 __tld_look(struct __tld_element *element, __u32 place, const 
 	return found ^ wanted;
 }
 
-/* Two arguments, not a view: clang 14 passes a struct of two in pieces of a byte. */
 /* The view's members: clang 14 copies a view byte by byte, which no pointer survives. */
 __tld_inline void *__tld_read(struct __tld_element *element, char *data, __u32 place,
 			      const char *name, __tld_place_t wanted)
@@ -265,6 +260,7 @@ __tld_inline void __tld_spoil(struct __tld_element *element)
 		       "TLD_KEYS() takes 1 to 63 names");				\
 	struct tld_map_value {								\
 		__TLD_PUBLISHED;							\
+		__TLD_NOTED;								\
 		struct tld_places place;						\
 	};										\
 	struct {									\

@@ -71,6 +71,23 @@ _Static_assert(sizeof(tld_meta_page_t) == TLD_BPF_PAGE_SIZE, "a UPTR may not cro
 #define __tld_uptr __attribute__((btf_type_tag("uptr")))
 
 /*
+ * The beginning of the data map's value. libtld says for how many bytes there is room from
+ * start on, because the rest of the page is other threads'; the kernel's user header has one
+ * thread in a page, and garbage where libtld has the room.
+ */
+#define __TLD_PUBLISHED									\
+	tld_data_page_t __tld_uptr *data;						\
+	tld_meta_page_t __tld_uptr *meta;						\
+	__u16 start;			/* offset of the first data byte in the page */	\
+	__u16 room;									\
+	__u32 room_magic		/* TLD_ROOM_MAGIC: room is valid */
+
+#define TLD_ROOM_MAGIC 0x52444c54 /* "TLDR" */
+#define TLD_ROOM_UNKNOWN (1 << 20) /* behind all offsets and sizes */
+#define __TLD_ROOM(value) \
+	((value)->room_magic == TLD_ROOM_MAGIC ? (value)->room : TLD_ROOM_UNKNOWN)
+
+/*
  * The kernel's structures as far as they are used, under names of their own beside
  * those of vmlinux.h, if that is included; libbpf drops what follows "___".
  */
@@ -138,15 +155,19 @@ __tld_inline void __tld_read_barrier(void)
 	barrier();
 }
 
+struct __tld_found {
+	__u64 off;			/* of the entry at hand */
+	__u64 size;			/* of the TLD, 0: not found */
+	__u64 searched;			/* entries known not to be it */
+};
+
 /* A walk through the entries for one name. */
 struct __tld_search {
 	tld_meta_page_t *meta;
 	const char *name;
 	__u64 first;			/* entries before it were compared before */
 	__u64 cnt;
-	__u64 off;			/* of the entry at hand */
-	__u64 size;			/* of the TLD, 0: not found */
-	__u64 searched;			/* entries known not to be it */
+	struct __tld_found found;
 };
 
 /* bpf_loop()'s callback: 1 ends the walk. */
@@ -164,27 +185,36 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
 	__tld_read_barrier(); /* the kernel's user header writes size after the name */
 	if (i >= search->first &&
 	    !bpf_strncmp(meta->metadata[i].name, TLD_NAME_LEN, search->name)) {
-		search->size = size;
+		search->found.size = size;
 		return 1;
 	}
-	if (search->searched == i)
-		search->searched = i + 1;
+	if (search->found.searched == i)
+		search->found.searched = i + 1;
 	/*
 	 * Not compared here, though sums of hostile sizes leave the page: the verifier would
 	 * tell the rounds apart by it. 64 bits hold all of them.
 	 */
-	search->off += TLD_ROUND_UP(size, 8);
+	search->found.off += TLD_ROUND_UP(size, 8);
 	return 0;
 }
 
-/* Search the entries for a name, from the first one that was not compared before. */
-__tld_inline void __tld_search(struct __tld_search *search, tld_meta_page_t *meta,
+/*
+ * Search the entries for a name, from the first one that was not compared before. A helper
+ * copies what is found: else the verifier would follow, for whatever it is compared with,
+ * each round of the loop that it came from.
+ */
+__tld_inline void __tld_search(struct __tld_found *found, tld_meta_page_t *meta,
 			       const char *name, __u64 first)
 {
-	*search = (struct __tld_search){ .meta = meta, .name = name, .first = first, .searched = first };
-	search->cnt = meta->cnt;
+	struct __tld_search search = {
+		.meta = meta, .name = name, .first = first, .found.searched = first,
+	};
+
+	search.cnt = meta->cnt;
 	__tld_read_barrier();
-	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, search, 0);
+	bpf_loop(TLD_MAX_DATA_CNT, __tld_search_entry, &search, 0);
+	if (bpf_probe_read_kernel(found, sizeof(*found), &search.found))
+		found->size = 0;
 }
 
 /* Whether there are entries behind those that were searched. */

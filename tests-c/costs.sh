@@ -66,5 +66,5 @@ for header in native dropin; do
 done
 within "a bare look-up in task storage" "$(translated native bare)" 13
 within "tld.bpf.h" "$(translated native look_up)" 56
-within "task_local_data.bpf.h" "$(translated dropin look_up)" 70
+within "task_local_data.bpf.h" "$(translated dropin look_up)" 75
 finish

@@ -30,7 +30,7 @@
 
 /*
  * Instructions that the verifier looks at for one program, at most. The largest figure now
- * is 5,722, of a look in a walk over all tasks; comparing what a search found, before a
+ * is 5,642, of a look in a walk over all tasks; comparing what a search found, before a
  * helper had copied it, made it more than a million: no two rounds were alike any more.
  */
 #define VERIFIED_CEILING 8000

@@ -160,18 +160,19 @@ static void native(void)
 static void value_is_clean(void)
 {
 	struct reader_view view;
-	bool padding = true, area = true;
+	uint16_t room;
+	bool area = true;
 
 	reader = reader_open(READER_NATIVE);
 	key = tld_create_key("value", sizeof(uint64_t));
 	if (!tld_get_data(reader_map_fd(reader), key))
 		tap_bail("a thread gets its TLD");
 	reader_look(reader, 0, &view);
-	for (size_t i = 0; i < sizeof(view.padding); i++)
-		padding = padding && !view.padding[i];
+	memcpy(&room, view.padding, sizeof(room));
 	for (size_t i = 0; i < sizeof(view.area); i++)
 		area = area && !view.area[i];
-	ok(padding, "the value's padding is zero");
+	ok(!memcmp(view.padding + 2, "TLDR", 4), "the value's padding says what room there is");
+	ok(room >= 64 && view.start + room <= (size_t)getpagesize(), "as much as the budget, and no more than the page has");
 	ok(area, "the BPF program's own area is zero at registration");
 	reader_close(reader);
 }

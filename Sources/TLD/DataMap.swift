@@ -47,7 +47,8 @@ struct DataMap {
                           as task: FileDescriptor, scratch: UnsafeMutableRawPointer,
                           _ kernel: K) throws(Errno) {
     let value = MapValue(bytes: scratch)
-    value.set(data: block.pageAddress, meta: meta, start: block.start, format: format)
+    value.set(data: block.pageAddress, meta: meta, start: block.start, room: block.dataSize,
+              format: format)
     do { try update(task, scratch, .replaceOrInsert, kernel) } catch {
       // The pages are there; they could not be pinned for now.
       throw error.code == EFAULT ? Errno(EAGAIN) : error
@@ -75,9 +76,9 @@ struct DataMap {
                           _ kernel: K) throws(Errno) {
     let nowhere = UnsafeMutableRawPointer(bitPattern: UInt.max << 16)!  // in every page size
     let value = MapValue(bytes: scratch)
-    value.set(data: nowhere, meta: nil, start: 0, format: format)
+    value.set(data: nowhere, meta: nil, start: 0, room: 0, format: format)
     if try isRefusedAsUPTR(task, scratch, kernel) {
-      value.set(data: nil, meta: nowhere, start: 0, format: format)
+      value.set(data: nil, meta: nowhere, start: 0, room: 0, format: format)
       if try isRefusedAsUPTR(task, scratch, kernel) { return }
     }
     throw Errno(kernel.predatesUPTR ? EOPNOTSUPP : EINVAL)

@@ -54,18 +54,24 @@ enum MapFormat {
   var hasStartField: Bool { self != .v1 }
 }
 
-/// A data map's value in memory: `data` and `meta`, the two UPTRs, then `start`;
-/// the rest, as far as the map has any, stays zero.
+/// A data map's value in memory: `data` and `meta`, the two UPTRs, then `start` and, in what is
+/// padding to the kernel's headers, for how many bytes there is room from there on; the rest,
+/// as far as the map has any, stays zero.
 struct MapValue {
+  /// "TLDR": the kernel's user header leaves garbage in the padding.
+  private static let roomMagic: UInt32 = 0x5244_4C54
+
   let bytes: UnsafeMutableRawPointer
 
-  /// `bytes` must be zero from the third word on.
+  /// `bytes` must be zero from the fourth word on. Of no room nothing is said.
   func set(data: UnsafeMutableRawPointer?, meta: UnsafeMutableRawPointer?, start: ByteCount,
-           format: MapFormat) {
+           room: ByteCount, format: MapFormat) {
     bytes.storeBytes(of: UInt(bitPattern: data), as: UInt.self)
     bytes.storeBytes(of: UInt(bitPattern: meta), toByteOffset: 8, as: UInt.self)
     if format.hasStartField {
       bytes.storeBytes(of: UInt16(start), toByteOffset: 16, as: UInt16.self)
+      bytes.storeBytes(of: UInt16(room), toByteOffset: 18, as: UInt16.self)
+      bytes.storeBytes(of: room == 0 ? 0 : Self.roomMagic, toByteOffset: 20, as: UInt32.self)
     }
   }
 }

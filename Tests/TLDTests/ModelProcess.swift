@@ -350,6 +350,14 @@ final class ModelThread: @unchecked Sendable {
   }
 
   /// What is wrong with the thread's element of a map, by docs/wire.md.
+  /// BPF finds no TLD behind what is said to be the thread's own, and all that the thread uses before.
+  private func misstatedRoom(_ element: ModelKernel.Element, from start: Int) -> String? {
+    let room = Int(element.bytes[18]) | Int(element.bytes[19]) << 8
+    if Array(element.bytes[20..<24]) != Array("TLDR".utf8) { return "the value does not say what room there is" }
+    if room < Int(shared.pointee.limit) || start + room > process.keys.pageSize { return "room for \(room) bytes from \(start) on" }
+    return nil
+  }
+
   func unpublished(in map: UInt32, base: UnsafeMutableRawPointer? = nil) -> String? {
     guard let element = process.kernel.element(map, task) else { return "task \(task) is not in map \(map)" }
     let page = UnsafeMutableRawPointer(bitPattern: element.data)!
@@ -361,7 +369,9 @@ final class ModelThread: @unchecked Sendable {
       if page.word(at: 0, as: UInt64.self) != UInt64(start) { return "v1: start is not where the page begins" }
     } else if Array(element.bytes[16..<18]) != bytes(of: UInt16(start)) {
       return "start is \(element.bytes[16..<18]), not \(start)"
-    } else if !element.bytes.withUnsafeBytes({ ($0.baseAddress! + 18).isZero(element.bytes.count - 18) }) {
+    } else if let fault = misstatedRoom(element, from: start) {
+      return fault
+    } else if !element.bytes.withUnsafeBytes({ ($0.baseAddress! + 24).isZero(element.bytes.count - 24) }) {
       return "the rest of the value is not zero"
     }
     return nil

@@ -42,8 +42,8 @@ import Testing
 
   // MARK: Values
 
-  @Test("a map's value has data, metadata and start at 0, 8 and 16, and nothing else is written",
-        arguments: [(MapFormat.v1, 16), (.v2, 18), (.native, 18)])
+  @Test("a map's value has data, metadata, start and room at 0, 8, 16 and 18, and nothing else is written",
+        arguments: [(MapFormat.v1, 16), (.v2, 24), (.native, 24)])
   func mapValue(format: MapFormat, written: Int) {
     let memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 8)
     defer { memory.deallocate() }
@@ -51,10 +51,10 @@ import Testing
 
     MapValue(bytes: memory).set(data: UnsafeMutableRawPointer(bitPattern: 0x1122_3344_5566_7000)!,
                                 meta: UnsafeMutableRawPointer(bitPattern: 0x0102_0304_0506_0000)!,
-                                start: 0x7F08, format: format)
+                                start: 0x7F08, room: 0x0348, format: format)
     let fields: [UInt8] = [0x00, 0x70, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
                            0x00, 0x00, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01,
-                           0x08, 0x7F]
+                           0x08, 0x7F, 0x48, 0x03, 0x54, 0x4C, 0x44, 0x52]
     #expect(memory.bytes(0..<written) == Array(fields[0..<written]))
     #expect(memory.bytes(written..<64).allSatisfy { $0 == 0xA5 })
   }
