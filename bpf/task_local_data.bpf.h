@@ -230,22 +230,29 @@ __tld_inline void *__tld_at(char *data, __u16 start, __tld_word_t word, __u64 si
 	return 0;
 }
 
+/* The slow way: the first look, and where there is no such TLD. */
+__tld_inline __tld_word_t __tld_look(struct tld_map_value *value, __tld_word_t *place,
+				     const char *name)
+{
+	__tld_word_t word = *place, found = 0;
+	tld_meta_page_t *meta = value->meta;
+
+	if (meta && !__tld_size(word) && __tld_has_more(meta, word))
+		__tld_search_name(value, name, place, &found);
+	return found;
+}
+
 __tld_inline void *__tld_get(struct tld_object *tld_obj, __u32 place, const char *name, __u64 size)
 {
 	struct tld_map_value *value = tld_obj->data_map;
 	struct tld_key_cache *cache = tld_obj->key_map;
-	__tld_word_t word = cache->place[place], found = 0;
+	__tld_word_t word = cache->place[place];
 	char *data = (char *)value->data;
-	tld_meta_page_t *meta;
 
 	if (!data)
 		return 0;
 	if (__tld_size(word) < size) {
-		meta = value->meta;
-		if (!meta || __tld_size(word) || !__tld_has_more(meta, word))
-			return 0;
-		__tld_search_name(value, name, &cache->place[place], &found);
-		word = found;
+		word = __tld_look(value, &cache->place[place], name);
 		if (__tld_size(word) < size)
 			return 0;
 	}
