@@ -235,6 +235,9 @@ static pid_t leave_a_record_without_descriptors(uint64_t value)
 		tap_bail("a thread has data");
 	set_soft_limit(RLIMIT_NOFILE, limit);
 	worker_end(&worker, WORKER_ENDS_WITHOUT_DESTRUCTORS);
+	/* Joined, it may be there for the kernel a moment longer. */
+	if (!eventually(syscall(SYS_tgkill, getpid(), worker.tid, 0)))
+		tap_bail("a thread ends");
 	return worker.tid;
 }
 
