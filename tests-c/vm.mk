@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+#
+# vm.mk - make test-vm: what runs in the guests of tests-c/vm, static programs and BPF
+# objects, and the initramfs of each flavour, which is a machine and a page size. Included
+# by the Makefile, which defines BUILD, the compilers and their flags.
+
+GUEST = $(BUILD)/vm
+PACKAGES_GUEST = $(PACKAGES_TEST) gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
+.PHONY: test-vm test-vm-list
+test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", STRICT=1
+	@$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/table.sh $(VM)
+
+test-vm-list: ## what VM= may name
+	@$(TEST_ENV) tests-c/vm/guests.sh
+
+# --- What differs between machines and pages --------------------------------------
+
+GUEST_CC_x86-64 = $(CC)
+# follow_signals uses nothing of its headers on a machine other than x86-64.
+GUEST_CC_arm64 = aarch64-linux-gnu-gcc -Wno-unused-function
+GUEST_TRIPLE_x86-64 = x86_64-linux-gnu
+GUEST_TRIPLE_arm64 = aarch64-linux-gnu
+GUEST_DEBIAN_x86-64 = amd64
+GUEST_DEBIAN_arm64 = arm64
+GUEST_SWIFT_arm64 = -target aarch64-none-none-elf \
+	-Xcc -D__linux__ -Xcc -isystem -Xcc /usr/aarch64-linux-gnu/include
+GUEST_PAGE_4k = 4096
+GUEST_PAGE_16k = 16384
+
+$(BUILD)/.packages-guest:
+	$(call need_packages,$(PACKAGES_GUEST))
+
+# Links to what fetch.sh fetches: $(GUEST)/static-arm64 and so on.
+define fetched
+	@mkdir -p $(@D)
+	@found=$$(tests-c/vm/fetch.sh $(1)) || { echo "$$found" >&2; exit 1; }; ln -sfn "$$found" $@
+endef
+
+$(GUEST)/static-%:
+	$(call fetched,static $(GUEST_DEBIAN_$*))
+$(GUEST)/libbpf-%:
+	$(call fetched,libbpf $(GUEST_DEBIAN_$*))
+$(GUEST)/kernel-source:
+	@mkdir -p $(@D)
+	@found=$$(tests-c/kselftest/kernel-source.sh) || { echo "$$found" >&2; exit 1; }; ln -sfn "$$found" $@
+
+# --- The library ---------------------------------------------------------------------
+
+$(GUEST)/x86-64/libtld.a: $(BUILD)/libtld.a
+	@mkdir -p $(@D)
+	$(Q)ln -sf $(abspath $<) $@
+
+$(GUEST)/arm64/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.packages-guest
+	@mkdir -p $(@D)
+	$(call say,SWIFTC)
+	$(Q)$(SWIFTC) $(GUEST_SWIFT_arm64) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
+
+$(GUEST)/arm64/ctld.o: Sources/CTLD/ctld.c $(CTLD_HEADERS) | $(BUILD)/.packages-guest
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(GUEST_CC_arm64) -std=c11 $(WARN) -O2 -fPIC -fvisibility=hidden \
+		-ffunction-sections -I$(CTLD) -c $< -o $@
+
+$(GUEST)/arm64/libtld.a: $(GUEST)/arm64/ctld.o $(GUEST)/arm64/TLD.o
+	$(call say,AR)
+	$(Q)aarch64-linux-gnu-ld -r --gc-sections $(EXPORTS:%=-u %) $^ -o $(@D)/libtld.o
+	$(Q)aarch64-linux-gnu-objcopy $(EXPORTS:%=--keep-global-symbol=%) $(@D)/libtld.o
+	$(Q)rm -f $@
+	$(Q)ar rcsD $@ $(@D)/libtld.o
+
+# --- Test programs: $(GUEST)/MACHINE/NAME --------------------------------------------
+
+# Left out: what needs the shared library or dlopen(), and what left-out says.
+GUEST_LEFT_OUT := $(shell sed -n 's/^\([a-z_]*\)\t.*/\1/p' tests-c/vm/left-out)
+GUEST_TESTS = $(filter-out $(GUEST_LEFT_OUT),$(C_TESTS))
+GUEST_OWN = traced sched load_all no_uptr
+# Newer packaged libbpfs want a glibc of their own age, but only for names of old functions.
+GUEST_NEWEST = $(addprefix -Wl$(,)--defsym=__isoc23_,\
+	sscanf=__isoc99_sscanf fscanf=__isoc99_fscanf strtoull=strtoull)
+, := ,
+
+define guest_machine
+$(GUEST)/$(1)/%.o: tests-c/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-guest
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
+
+$(GUEST)/$(1)/%.o: tests-c/vm/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-guest
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
+
+$(GUEST)/$(1)/%: $(GUEST)/$(1)/%.o $(TEST_SUPPORT:%=$(GUEST)/$(1)/%.o) $(GUEST)/$(1)/libtld.a
+	$$(call say,LINK)
+	$(Q)$$(GUEST_CC_$(1)) -static -s $$(filter %.o,$$^) $(GUEST)/$(1)/libtld.a -o $$@ \
+		-L$(GUEST)/static-$(1)/usr/lib/$$(GUEST_TRIPLE_$(1)) $(LIBBPF) -pthread
+
+$(GUEST)/$(1)/load_all_newest: $(GUEST)/$(1)/load_all.o | $(GUEST)/libbpf-$(1)
+	$$(call say,LINK)
+	$(Q)$$(GUEST_CC_$(1)) -static -s $$< -o $$@ $$(GUEST_NEWEST) \
+		-L$(GUEST)/libbpf-$(1)/usr/lib/$$(GUEST_TRIPLE_$(1)) \
+		-L$(GUEST)/static-$(1)/usr/lib/$$(GUEST_TRIPLE_$(1)) $(LIBBPF)
+endef
+$(foreach machine,x86-64 arm64,$(eval $(call guest_machine,$(machine))))
+
+# --- BPF objects: $(GUEST)/bpf-PAGE/NAME.bpf.o ----------------------------------------
+
+# The loading matrix at its extremes; make test-load has all of it.
+GUEST_CPUS = v1 v3 v4
+GUEST_TEST_OBJECTS = $(patsubst $(T)/%,%,$(filter-out $(T)/load%,$(BPF_OBJECTS))) \
+	$(foreach source,traced sched,$(source).bpf.o $(source).native.bpf.o)
+GUEST_LOAD_OBJECTS = $(foreach cpu,$(GUEST_CPUS),load.$(cpu).bpf.o load.$(cpu).native.bpf.o) \
+	traced.bpf.o traced.native.bpf.o
+GUEST_BPF = $(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -DBPF_NO_KFUNC_PROTOTYPES
+
+# $(1): page size; $(2): mcpu; $(3): source; $(4): object; $(5): flags for the header
+define guest_object
+$(GUEST)/bpf-$(1)/$(4).bpf.o: tests-c/$(3).bpf.c | $(BUILD)/.swift $(BUILD)/.packages-guest
+	@mkdir -p $$(@D)
+	$$(call say,BPF)
+	$(Q)$(GUEST_BPF) -DTLD_BPF_PAGE_SIZE=$(1) $(5) -mcpu=$(2) -c $$< -o $$@
+endef
+define guest_objects
+$(call guest_object,$(1),$(2),$(3),$(4),)
+
+$(call guest_object,$(1),$(2),$(3),$(4).native,-DNATIVE)
+
+endef
+
+define guest_page
+$(foreach cpu,$(GUEST_CPUS),$(call guest_objects,$(1),$(cpu),load,load.$(cpu)))
+$(call guest_objects,$(1),v3,%,%)
+$(call guest_objects,$(1),v3,vm/%,%)
+
+$(GUEST)/bpf-$(1)/vmlinux.h: | $(BUILD)/.packages-guest
+	@mkdir -p $$(@D)
+	$(Q)PATH=$$$$PATH:/usr/sbin:/sbin bpftool btf dump file /sys/kernel/btf/vmlinux format c | \
+		sed 's/\<__PAGE_SIZE = .*/__PAGE_SIZE = $(1),/' >$$@
+endef
+$(foreach page,4096 16384,$(eval $(call guest_page,$(page))))
+
+# --- The kernel's selftest: $(GUEST)/selftest-FLAVOUR/user-X-bpf-Y ---------------------
+
+# As tests-c/kselftest/kselftest.sh has it for this machine: each .c file is compiled
+# through a link in a directory without the header that it would else include.
+SELFTEST = tests-c/kselftest
+SELFTEST_KERNEL = $(GUEST)/kernel-source/tools/testing/selftests/bpf
+GUEST_PAIRINGS = user-kernel-bpf-kernel user-ours-bpf-ours user-ours-bpf-kernel user-kernel-bpf-ours
+
+$(GUEST)/selftest/%.c: | $(GUEST)/kernel-source
+	@mkdir -p $(@D)
+	$(Q)ln -sfn $(abspath $(SELFTEST_KERNEL))/$(if $(findstring bpf,$*),progs,prog_tests)/test_task_local_data.c $@
+$(GUEST)/selftest/include/bpf: | $(GUEST)/kernel-source
+	@mkdir -p $(@D)
+	$(Q)ln -sfn $(abspath $(GUEST)/kernel-source/tools/lib/bpf) $@
+
+SELFTEST_USER_ours = $(GUEST)/selftest/user.c
+SELFTEST_USER_kernel = $(SELFTEST_KERNEL)/prog_tests/test_task_local_data.c
+SELFTEST_BPF_ours = $(GUEST)/selftest/bpf.c
+SELFTEST_BPF_kernel = $(SELFTEST_KERNEL)/progs/test_task_local_data.c
+SELFTEST_INCLUDE_kernel = -I$(GUEST)/selftest/include -idirafter /usr/include/bpf
+
+# $(1): flavour; $(2): machine; $(3): page size; $(4), $(5): whose header
+define guest_selftest_bpf
+$(GUEST)/selftest-$(1)/bpf-$(4)/test_task_local_data.bpf.o: $(GUEST)/bpf-$(3)/vmlinux.h $(wildcard bpf/*.h) \
+		| $(GUEST)/selftest/bpf.c $(GUEST)/selftest/include/bpf
+	@mkdir -p $$(@D)
+	$$(call say,BPF)
+	$(Q)$(BPF_CLANG) -target bpf -g -O2 -mcpu=v3 -std=gnu11 -Wall -DBPF_NO_KFUNC_PROTOTYPES \
+		-I$(GUEST)/bpf-$(3) -I$(SELFTEST)/bpf-include $(SELFTEST_INCLUDE_$(4)) \
+		$(if $(filter ours,$(4)),-Ibpf) -c $(SELFTEST_BPF_$(4)) -o $$@
+$(GUEST)/selftest-$(1)/bpf-$(4)/test_task_local_data.skel.h: $(GUEST)/selftest-$(1)/bpf-$(4)/test_task_local_data.bpf.o
+	$(Q)PATH=$$$$PATH:/usr/sbin:/sbin bpftool gen skeleton $$< name test_task_local_data >$$@
+endef
+define guest_selftest
+$(GUEST)/selftest-$(1)/user-$(4)-bpf-$(5): $(GUEST)/selftest-$(1)/bpf-$(5)/test_task_local_data.skel.h \
+		$(SELFTEST)/main.c $(SELFTEST)/test_progs.h $(wildcard include/*.h) $(GUEST)/$(2)/libtld.a \
+		| $(GUEST)/selftest/user.c $(GUEST)/static-$(2)
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(2)) -std=gnu11 -O2 -static -s -pthread -I$(SELFTEST) -I$$(<D) \
+		$(if $(filter ours,$(4)),-Iinclude) -isystem $(GUEST)/static-$(2)/usr/include \
+		$(SELFTEST_USER_$(4)) $(SELFTEST)/main.c $(if $(filter ours,$(4)),$(GUEST)/$(2)/libtld.a) -o $$@ \
+		-L$(GUEST)/static-$(2)/usr/lib/$$(GUEST_TRIPLE_$(2)) $(LIBBPF)
+endef
+
+# --- A flavour: $(GUEST)/FLAVOUR.cpio ---------------------------------------------------
+
+GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk)
+guest_files = $(patsubst %,$(GUEST)/$(1)/%,$(GUEST_TESTS) $(GUEST_OWN) load_all_newest) \
+	$(patsubst %,$(GUEST)/bpf-$(2)/%,$(GUEST_TEST_OBJECTS))
+
+# $(1): machine; $(2): name of the page size
+define guest_flavour
+$(foreach side,ours kernel,$(call guest_selftest_bpf,$(1)-$(2),$(1),$(GUEST_PAGE_$(2)),$(side))
+
+$(foreach user,ours kernel,$(call guest_selftest,$(1)-$(2),$(1),$(GUEST_PAGE_$(2)),$(user),$(side))
+
+))
+
+$(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
+		$(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
+		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) \
+		tests-c/vm.mk tests-c/vm/left-out tests-c/vm/initramfs.sh \
+		$(GUEST)/static-$(1) $(GUEST)/static-x86-64
+	$$(call say,CPIO)
+	$(Q)tests-c/vm/initramfs.sh $$@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-$(1)/bin/busybox \
+		@/ $(GUEST_SCRIPTS) \
+		@/tests $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
+		@/load $(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
+		@/selftest $(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%)
+endef
+$(eval $(call guest_flavour,x86-64,4k))
+$(eval $(call guest_flavour,arm64,4k))
+$(eval $(call guest_flavour,arm64,16k))
+
+-include $(wildcard $(GUEST)/*/*.d)
