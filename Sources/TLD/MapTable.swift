@@ -287,10 +287,13 @@ extension ThreadRegistry {
   }
 
   /// A thread that left elements behind, which could not be removed, and came back, has
-  /// replaced them by those of its new record.
+  /// replaced them by those of its new record. Later records come first; an earlier one, of
+  /// which the same is true, has replaced nothing.
   private func forgetReplaced(_ ended: Record) {
-    forEachRecord { record in
-      guard record != ended, record.pointee.life == ended.pointee.life else { return }
+    var next = state.pointee.first
+    while let record = next, record != ended {
+      next = record.pointee.next
+      guard record.pointee.life == ended.pointee.life else { continue }
       note(ended, published: ended.pointee.published & ~record.pointee.published)
     }
   }
