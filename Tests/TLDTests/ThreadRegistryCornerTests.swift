@@ -91,6 +91,28 @@ import Testing
     process.expectSound()
   }
 
+  @Test("of two elements that a thread left behind, the later is there: its page is kept until that is removed")
+  func replacedAndLeftAgain() throws {
+    let process = ModelProcess(budget: 3000)
+    let map = process.kernel.makeMap(valueSize: 24)
+    let thread = process.thread(10)
+    try thread.attach(map)
+    process.kernel.fail { $0.call == .delete ? EPERM : nil }
+    for value in [1, 2] as [UInt64] {
+      try thread.enter()
+      thread.write(value)
+      thread.leave()
+    }
+    process.kernel.failNoMore()
+    for task in 11..<400 as Range<Int32> {
+      let other = process.thread(task)
+      try other.enter()
+      if task % 4 == 0 { other.exit() }
+    }
+    thread.expectAbsent(from: map)
+    process.expectSound()
+  }
+
   @Test("a thread keeps its start until no destructor uses TLDs any more, for the kernel's BPF header caches it")
   func startForLife() throws {
     let process = ModelProcess()
