@@ -204,7 +204,9 @@ int tld_publish(void);
  * tld_attach() - make every thread's data readable through a map
  *
  * @map_fd: a task local data map, as in tld_get_data(). It may be closed
- * afterwards: libtld keeps a close-on-exec duplicate.
+ * afterwards: libtld keeps a close-on-exec duplicate. Who closes that, too, like a
+ * daemon that closes all descriptors, attaches (or follows) again; until then
+ * tld_publish() says -EBADF or -EINVAL.
  *
  * Every thread of the process that has data, now; every other from its first use of
  * a TLD on; a child of fork() from its next call on. Attaching the same map again

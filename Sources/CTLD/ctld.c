@@ -448,9 +448,33 @@ int ctld_bpf_obj_get(int pin)
 	return bpf(BPF_OBJ_GET, &attr);
 }
 
+/*
+ * A mark of ours on an open file: the signal for O_ASYNC, which nobody asks of these. A
+ * program may have closed our descriptors and have files of its own by their numbers.
+ */
+#define MARK 57
+
+static int marked(int fd)
+{
+	if (fd >= 0)
+		quiet_syscall(SYS_fcntl, fd, F_SETSIG, MARK, 0);
+	return fd;
+}
+
+static int is_marked(int fd)
+{
+	return quiet_syscall(SYS_fcntl, fd, F_GETSIG, 0, 0) == MARK;
+}
+
+void ctld_close_marked(int fd)
+{
+	if (is_marked(fd))
+		ctld_close(fd);
+}
+
 int ctld_inotify_open(void)
 {
-	return quiet_syscall(SYS_inotify_init1, IN_NONBLOCK | IN_CLOEXEC, 0, 0, 0);
+	return marked(quiet_syscall(SYS_inotify_init1, IN_NONBLOCK | IN_CLOEXEC, 0, 0, 0));
 }
 
 int ctld_inotify_add(int inotify, const char *directory)
@@ -467,22 +491,25 @@ void ctld_inotify_remove(int inotify, int watch)
 
 int ctld_wake_open(void)
 {
-	return quiet_syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC, 0, 0);
+	return marked(quiet_syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC, 0, 0));
 }
 
 void ctld_wake(int wake)
 {
 	uint64_t one = 1;
 
-	quiet_syscall(SYS_write, wake, (long)&one, sizeof(one), 0);
+	if (is_marked(wake))
+		quiet_syscall(SYS_write, wake, (long)&one, sizeof(one), 0);
 }
 
-/* Read all that there is to read; 0 if that fails. */
+/* Read all that there is to read; 0 if that fails, or is not ours. */
 static int drain(const struct pollfd *fd)
 {
 	char events[2048];
 	long n = 1;
 
+	if (fd->revents && !is_marked(fd->fd))
+		return 0;
 	while (fd->revents && n > 0)
 		n = quiet_syscall(SYS_read, fd->fd, (long)events, sizeof(events), 0);
 	return n >= 0 || n == -EAGAIN;

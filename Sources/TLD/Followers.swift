@@ -328,8 +328,8 @@ struct Followers<K: Kernel> {
   }
 
   private func dispose(_ watcher: UnsafeMutablePointer<Watcher>) {
-    _ = ctld_close(watcher.pointee.inotify)
-    _ = ctld_close(watcher.pointee.wake)
+    ctld_close_marked(watcher.pointee.inotify)
+    ctld_close_marked(watcher.pointee.wake)
     ctld_unmap(watcher, registry.keys.pageSize)
   }
 

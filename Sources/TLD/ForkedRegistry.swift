@@ -20,6 +20,7 @@ extension ThreadRegistry {
   /// nobody held the lock for the child. If some other thread did, the registry is in
   /// whatever state that thread had brought it into.
   func resetInUnpreparedChild(_ thread: CallingThread) {
+    disownReplacedDescriptors()
     if state.pointee.lock.isFree { forgetParent(thread) } else { startAnew(thread) }
     state.pointee.lock.reset()
   }
@@ -47,7 +48,7 @@ extension ThreadRegistry {
       if record != own { lose(record) }
     }
     if let own { makeOwn(own) }
-    // A cut off call may have left a map without a descriptor.
+    // A map may have lost its descriptor, to a call that was cut off, too.
     for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 && slot(i).pointee.fd.number < 0 {
       if let own { note(own, wanted: own.pointee.wanted & ~(1 << i)) }
       slot(i).pointee = DataMap()
@@ -67,7 +68,11 @@ extension ThreadRegistry {
     state.pointee.unclaimed = 0
     state.pointee.sweepAt = 0
     state.pointee.recordsInUse = thread.registered == nil ? 0 : 1
-    for i in 0..<Self.mapLimit { verify(i) }
+    state.pointee.candidate = 0
+    for i in 0..<Self.mapLimit {
+      slot(i).pointee.threads = 0
+      if slot(i).pointee.fd.number < 0 { slot(i).pointee = DataMap() }
+    }
     if let own = thread.registered {
       own.pointee.generation = state.pointee.generation
       own.pointee.next = nil
@@ -90,10 +95,12 @@ extension ThreadRegistry {
     _ = identify(record)
   }
 
-  /// Keep a place only if its descriptor is the map's.
-  private func verify(_ place: Int) {
-    let map = slot(place).pointee
-    slot(place).pointee.threads = 0
-    if map.id != 0, (try? kernel.info(of: map.fd).id) != map.id { slot(place).pointee = DataMap() }
+  /// The kernel copies descriptors before memory: of a map that another thread took in in
+  /// between this child has the number only. And whatever it did before it called the
+  /// library, like closing all descriptors to open its own, must not have us close those.
+  private func disownReplacedDescriptors() {
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 && !ownsDescriptor(slot(i).pointee) {
+      slot(i).pointee.fd = FileDescriptor(number: -1)
+    }
   }
 }

@@ -24,6 +24,7 @@ extension ThreadRegistry {
 
     let info = try kernel.info(of: fd)
     let place = try admit(fd, info, try DataMap.format(info))
+    _ = try renewDescriptor(place, from: fd)
     slot(place).pointee.keepers.bits |= keeper.bits
     slot(place).pointee.isLeaving = false
     return Attachment(map: info.id, failure: publishAll(through: place, thread))
@@ -183,6 +184,22 @@ extension ThreadRegistry {
     } catch {
       kernel.close(map.fd)
       throw error
+    }
+  }
+
+  /// A program may have closed our descriptor, like a daemon that closes all: have one again.
+  /// False if it is open.
+  func renewDescriptor(_ place: Int, from fd: FileDescriptor) throws(Errno) -> Bool {
+    let map = slot(place).pointee
+    if state.pointee.isCutOff || ownsDescriptor(map) { return false }
+    slot(place).pointee.fd = try kernel.duplicate(fd)
+    return true
+  }
+
+  /// False only where it is certain.
+  func ownsDescriptor(_ map: DataMap) -> Bool {
+    do { return try kernel.info(of: map.fd).id == map.id } catch {
+      return error.code != EBADF && error.code != EINVAL
     }
   }
 

@@ -112,8 +112,11 @@ struct ThreadRegistry<K: Kernel> {
     do throws(Errno) {
       guard entry.end <= record.pointee.block.dataSize else { throw Errno(E2BIG) }
       guard record.pointee.fits(format) else { throw Errno(EXDEV) }
-      let map: MapSet = 1 << (try admit(fd, info, format))
-      if let error = publish(record, through: map) { throw error }
+      let place = try admit(fd, info, format)
+      let map: MapSet = 1 << place
+      var failure = publish(record, through: map)
+      if failure != nil, try renewDescriptor(place, from: fd) { failure = publish(record, through: map) }
+      if let failure { throw failure }
       note(record, wanted: record.pointee.wanted | map)
     } catch {
       giveBack(record, origin)

@@ -204,14 +204,15 @@ enum InterruptedCall: CaseIterable {
     process.expectSound()
   }
 
-  @Test("a map whose descriptor is closed, or another map's by now, is not served in a child that starts anew")
-  func wrongDescriptors() throws {
+  @Test("a map whose descriptor is closed, or another map's by now, is not served in an unprepared child",
+        arguments: [false, true])
+  func wrongDescriptors(lockHeld: Bool) throws {
     let process = ModelProcess()
     let maps = (0..<4).map { _ in process.kernel.makeMap(valueSize: 24) }
     let thread = process.thread(10)
     for map in maps { try thread.attach(map) }
     try thread.enter()
-    inThreads(1) { _ in process.registry.lockForFork() }
+    if lockHeld { inThreads(1) { _ in process.registry.lockForFork() } }
     let state = process.registry.state
     let kept = state.pointee.maps[3].fd
     process.kernel.close(state.pointee.maps[0].fd)

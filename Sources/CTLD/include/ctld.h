@@ -128,6 +128,8 @@ void ctld_inotify_remove(int inotify, int watch);
 int ctld_wake_open(void);
 void ctld_wake(int wake);
 void ctld_wait_events(int inotify, int wake, int ms);
+/* Close what one of the two gave, unless the number is another file's by now. */
+void ctld_close_marked(int fd);
 
 /* A detached thread with a small stack, all signals blocked. */
 int ctld_start_thread(void *(*body)(void *), void *arg);
