@@ -102,6 +102,9 @@ struct inject_kind {
 static const struct inject_kind inject_kinds[] = {
 	INJECT_BPF(BPF_OBJ_GET_INFO_BY_FD, 0, INJECT_REFUSED, { EBADF, 0, 0 }, { EBADFD, EBADF, 0 },
 		   { EINVAL, 0, 0 }, { ENOMEM, 0, 0 }),
+	/* Of its own descriptors it asks the id alone. */
+	INJECT_BPF(BPF_OBJ_GET_INFO_BY_FD, 8, { EPERM, INJECT_HIDDEN, 0 }, { ENOSYS, INJECT_HIDDEN, 0 },
+		   { EACCES, INJECT_HIDDEN, 0 }, { ENOMEM, INJECT_HIDDEN, 0 }),
 	INJECT_BPF(BPF_MAP_UPDATE_ELEM, BPF_NOEXIST, INJECT_REFUSED, INJECT_TRANSIENT,
 		   { EBADF, 0, 0 }, { EINVAL, 0, 0 }, { EOPNOTSUPP, 0, 0 }, { ENOMEM, 0, 0 },
 		   { EEXIST, 0, 0 }),
@@ -177,9 +180,8 @@ static const struct inject_kind inject_kinds[] = {
 			{ ENOTDIR, INJECT_HIDDEN, 0 }) },
 	{ "inotify_rm_watch", SYS_inotify_rm_watch, -1, 0, 0,
 	  INJECT_ERRNOS({ EBADF, INJECT_HIDDEN, 0 }, { EINVAL, INJECT_HIDDEN, 0 }) },
-	{ "eventfd2", SYS_eventfd2, -1, 0, 0,
-	  INJECT_ERRNOS({ EMFILE, 0, 0 }, { ENFILE, 0, 0 }, { ENODEV, 0, 0 }, { ENOMEM, 0, 0 },
-			{ ENOSYS, 0, 0 }) },
+	{ "pipe2", SYS_pipe2, -1, 0, 0,
+	  INJECT_ERRNOS({ EMFILE, 0, 0 }, { ENFILE, 0, 0 }, { ENOMEM, 0, 0 }, { ENOSYS, 0, 0 }) },
 	{ "write", SYS_write, -1, 0, 0,
 	  INJECT_ERRNOS({ EAGAIN, INJECT_HIDDEN, 0 }, { EINTR, INJECT_HIDDEN, 0 },
 			{ EIO, INJECT_HIDDEN, 0 }) },
@@ -348,6 +350,8 @@ static unsigned long inject_telling_argument(const struct inject_kind *kind,
 
 	if (kind->number == SYS_bpf && args[0] == BPF_MAP_UPDATE_ELEM)
 		return INJECT_BPF_COMMAND(args[0], attr->flags);
+	if (kind->number == SYS_bpf && args[0] == BPF_OBJ_GET_INFO_BY_FD && attr->info.info_len == 8)
+		return INJECT_BPF_COMMAND(args[0], 8);
 	return args[kind->arg];
 }
 

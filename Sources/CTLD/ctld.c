@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -366,6 +365,23 @@ int ctld_bpf_map_info(int map, struct ctld_map_info *info)
 	return err;
 }
 
+int64_t ctld_bpf_map_id(int map)
+{
+	/* No more of it is asked for. */
+	struct {
+		uint32_t type, id;
+	} info = { 0, 0 };
+	union bpf_attr attr;
+	int err;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = map;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = (uintptr_t)&info;
+	err = bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+	return err ? err : (int64_t)info.id;
+}
+
 static int bpf_element(int command, int map, int pidfd, const void *value, uint64_t flags)
 {
 	union bpf_attr attr;
@@ -448,33 +464,9 @@ int ctld_bpf_obj_get(int pin)
 	return bpf(BPF_OBJ_GET, &attr);
 }
 
-/*
- * A mark of ours on an open file: the signal for O_ASYNC, which nobody asks of these. A
- * program may have closed our descriptors and have files of its own by their numbers.
- */
-#define MARK 57
-
-static int marked(int fd)
-{
-	if (fd >= 0)
-		quiet_syscall(SYS_fcntl, fd, F_SETSIG, MARK, 0);
-	return fd;
-}
-
-static int is_marked(int fd)
-{
-	return quiet_syscall(SYS_fcntl, fd, F_GETSIG, 0, 0) == MARK;
-}
-
-void ctld_close_marked(int fd)
-{
-	if (is_marked(fd))
-		ctld_close(fd);
-}
-
 int ctld_inotify_open(void)
 {
-	return marked(quiet_syscall(SYS_inotify_init1, IN_NONBLOCK | IN_CLOEXEC, 0, 0, 0));
+	return quiet_syscall(SYS_inotify_init1, IN_NONBLOCK | IN_CLOEXEC, 0, 0, 0);
 }
 
 int ctld_inotify_add(int inotify, const char *directory)
@@ -489,40 +481,52 @@ void ctld_inotify_remove(int inotify, int watch)
 	quiet_syscall(SYS_inotify_rm_watch, inotify, watch, 0, 0);
 }
 
-int ctld_wake_open(void)
+/* A pipe, because it has an inode of its own by which it is known again; an eventfd has none. */
+int ctld_wake_open(struct ctld_wake *wake)
 {
-	return marked(quiet_syscall(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC, 0, 0));
+	int ends[2], err = quiet_syscall(SYS_pipe2, (long)ends, O_NONBLOCK | O_CLOEXEC, 0, 0);
+
+	if (err)
+		return err;
+	wake->sleeper = ends[0];
+	wake->waker = ends[1];
+	ctld_inode(wake->sleeper, &wake->inode); /* or 0: it is taken for open */
+	return 0;
 }
 
-void ctld_wake(int wake)
+int ctld_wake_is_open(const struct ctld_wake *wake)
 {
-	uint64_t one = 1;
+	struct stat st;
+	int err = wake->inode ? quiet_fstat(wake->sleeper, &st) : -ENOENT;
 
-	if (is_marked(wake))
-		quiet_syscall(SYS_write, wake, (long)&one, sizeof(one), 0);
+	return err ? err != -EBADF : S_ISFIFO(st.st_mode) && st.st_ino == wake->inode;
 }
 
-/* Read all that there is to read; 0 if that fails, or is not ours. */
+void ctld_wake_up(const struct ctld_wake *wake)
+{
+	if (ctld_wake_is_open(wake))
+		quiet_syscall(SYS_write, wake->waker, (long)"", 1, 0);
+}
+
+/* Read all that there is to read; 0 if that fails. */
 static int drain(const struct pollfd *fd)
 {
 	char events[2048];
 	long n = 1;
 
-	if (fd->revents && !is_marked(fd->fd))
-		return 0;
 	while (fd->revents && n > 0)
 		n = quiet_syscall(SYS_read, fd->fd, (long)events, sizeof(events), 0);
 	return n >= 0 || n == -EAGAIN;
 }
 
-void ctld_wait_events(int inotify, int wake, int ms)
+void ctld_wait_events(int inotify, const struct ctld_wake *wake, int ms)
 {
-	struct pollfd fds[] = { { inotify, POLLIN, 0 }, { wake, POLLIN, 0 } };
+	struct pollfd fds[] = { { inotify, POLLIN, 0 }, { wake->sleeper, POLLIN, 0 } };
 	struct timespec timeout = { ms / 1000, ms % 1000 * 1000000L }, second = { 1, 0 };
 	int ready = quiet_syscall(SYS_ppoll, (long)fds, 2, (long)&timeout, 0);
 
-	/* Whatever is wrong, nobody is served by a thread that spins. */
-	if (ready < 0 || (ready > 0 && !(drain(&fds[0]) && drain(&fds[1]))))
+	/* Whatever is wrong, nobody is served by a thread that spins, or reads others' files. */
+	if (ready < 0 || (ready > 0 && !(ctld_wake_is_open(wake) && drain(&fds[0]) && drain(&fds[1]))))
 		quiet_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&second, 0);
 }
 

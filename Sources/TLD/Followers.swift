@@ -32,7 +32,7 @@ struct FollowedPath {
 /// The watching thread, in a page of its own, which outlives the thread.
 struct Watcher: ~Copyable {
   let inotify: Int32
-  let wake: Int32
+  var wake: ctld_wake
   let process: Int32
   let end = Latch()
 }
@@ -77,7 +77,7 @@ struct Followers<K: Kernel> {
     state.pointee.paths[place].follows = 1
     state.pointee.paths[place].isInherited = false
     look(place, by: thread)
-    ctld_wake(state.pointee.watcher!.pointee.wake)
+    ctld_wake_up(&state.pointee.watcher!.pointee.wake)
   }
 
   /// Throws EINVAL, ENAMETOOLONG, ENOENT, or what kept a thread from being withdrawn; the path
@@ -270,18 +270,23 @@ struct Followers<K: Kernel> {
     if state.pointee.watcher != nil { return }
     guard let page = ctld_map(registry.keys.pageSize) else { throw Errno(ENOMEM) }
     let watcher = page.bindMemory(to: Watcher.self, capacity: 1)
-    // Without inotify, looks come by time.
-    watcher.initialize(to: Watcher(inotify: max(ctld_inotify_open(), -1), wake: ctld_wake_open(),
-                                   process: ctld_getpid()))
     do throws(Errno) {
-      _ = try checked(watcher.pointee.wake)
+      var wake = ctld_wake()
+      _ = try checked(ctld_wake_open(&wake))
+      // Without inotify, looks come by time.
+      watcher.initialize(to: Watcher(inotify: max(ctld_inotify_open(), -1), wake: wake, process: ctld_getpid()))
+    } catch {
+      ctld_unmap(page, registry.keys.pageSize)
+      throw error.code == ENOMEM ? error : Errno(EAGAIN)
+    }
+    do throws(Errno) {
       // Made known first: the thread ends where it is not.
       state.pointee.watcher = watcher
       _ = try checked(ctld_start_thread(body, watcher))
     } catch {
       state.pointee.watcher = nil
       dispose(watcher)
-      throw Errno(error.code == ENOMEM ? ENOMEM : EAGAIN)
+      throw error.code == ENOMEM ? error : Errno(EAGAIN)
     }
     ctld_at_exit(atExit)
   }
@@ -290,7 +295,7 @@ struct Followers<K: Kernel> {
   func watch(_ watcher: UnsafeMutablePointer<Watcher>) {
     ctld_name_watcher()
     while let patience = lookAround(watcher) {
-      ctld_wait_events(watcher.pointee.inotify, watcher.pointee.wake, patience)
+      ctld_wait_events(watcher.pointee.inotify, &watcher.pointee.wake, patience)
     }
     watcher.pointee.end.open()
   }
@@ -321,15 +326,20 @@ struct Followers<K: Kernel> {
   private func end(_ watcher: UnsafeMutablePointer<Watcher>?) {
     guard let watcher else { return }
     if watcher.pointee.process == ctld_getpid() {
-      ctld_wake(watcher.pointee.wake)
+      ctld_wake_up(&watcher.pointee.wake)
       watcher.pointee.end.wait()
     }
     dispose(watcher)
   }
 
   private func dispose(_ watcher: UnsafeMutablePointer<Watcher>) {
-    ctld_close_marked(watcher.pointee.inotify)
-    ctld_close_marked(watcher.pointee.wake)
+    // Who closed the one, like a daemon that closes all, closed the others, too.
+    let isOpen = ctld_wake_is_open(&watcher.pointee.wake) != 0
+    if isOpen {
+      _ = ctld_close(watcher.pointee.inotify)
+      _ = ctld_close(watcher.pointee.wake.sleeper)
+      _ = ctld_close(watcher.pointee.wake.waker)
+    }
     ctld_unmap(watcher, registry.keys.pageSize)
   }
 

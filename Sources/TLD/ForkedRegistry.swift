@@ -99,8 +99,9 @@ extension ThreadRegistry {
   /// between this child has the number only. And whatever it did before it called the
   /// library, like closing all descriptors to open its own, must not have us close those.
   private func disownReplacedDescriptors() {
-    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 && !ownsDescriptor(slot(i).pointee) {
-      slot(i).pointee.fd = FileDescriptor(number: -1)
+    for i in 0..<Self.mapLimit where slot(i).pointee.id != 0 {
+      let map = slot(i).pointee
+      if !kernel.isOpen(map.fd, as: map.id) { slot(i).pointee.fd = FileDescriptor(number: -1) }
     }
   }
 }

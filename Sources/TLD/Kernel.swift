@@ -57,6 +57,8 @@ protocol Kernel {
   func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor
 
   func info(of map: FileDescriptor) throws(Errno) -> MapInfo
+  /// Whether a descriptor is that of the map with this id. False only where it is certain.
+  func isOpen(_ map: FileDescriptor, as id: UInt32) -> Bool
   func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,
               _ mode: UpdateMode) throws(Errno)
   func delete(_ map: FileDescriptor, _ task: FileDescriptor) throws(Errno)
@@ -99,6 +101,14 @@ struct Linux: Kernel {
     _ = try understood(result)
     return MapInfo(id: info.id, isTaskStorage: info.type == UInt32(CTLD_MAP_TYPE_TASK_STORAGE),
                    keySize: ByteCount(info.key_size), valueSize: ByteCount(info.value_size))
+  }
+
+  func isOpen(_ map: FileDescriptor, as id: UInt32) -> Bool {
+    let found = ctld_bpf_map_id(map.number)
+    switch -found {
+    case Int64(EBADF), Int64(EBADFD), Int64(EINVAL): return false
+    default: return found < 0 || found == id
+    }
   }
 
   func update(_ map: FileDescriptor, _ task: FileDescriptor, _ value: UnsafeRawPointer,

@@ -191,16 +191,9 @@ extension ThreadRegistry {
   /// False if it is open.
   func renewDescriptor(_ place: Int, from fd: FileDescriptor) throws(Errno) -> Bool {
     let map = slot(place).pointee
-    if state.pointee.isCutOff || ownsDescriptor(map) { return false }
+    if state.pointee.isCutOff || kernel.isOpen(map.fd, as: map.id) { return false }
     slot(place).pointee.fd = try kernel.duplicate(fd)
     return true
-  }
-
-  /// False only where it is certain.
-  func ownsDescriptor(_ map: DataMap) -> Bool {
-    do { return try kernel.info(of: map.fd).id == map.id } catch {
-      return error.code != EBADF && error.code != EINVAL
-    }
   }
 
   private func confirm(_ map: DataMap) throws(Errno) {
@@ -236,7 +229,7 @@ extension ThreadRegistry {
       // Out of the table first: whichever number is there then is this process's to close.
       slot(i).pointee.id = 0
       ctld_signal_fence()
-      kernel.close(slot(i).pointee.fd)
+      if kernel.isOpen(map.fd, as: map.id) { kernel.close(map.fd) }
       slot(i).pointee = DataMap()
     }
   }

@@ -273,6 +273,11 @@ final class ModelKernel: Kernel, @unchecked Sendable {
     }
   }
 
+  func isOpen(_ fd: FileDescriptor, as map: UInt32) -> Bool {
+    guard case .map(map) = descriptors[fd.number]?.target else { return false }
+    return true
+  }
+
   func duplicate(_ fd: FileDescriptor) throws(Errno) -> FileDescriptor {
     try call(.duplicate) { () throws(Errno) in
       guard let descriptor = descriptors[fd.number] else { throw Errno(EBADF) }

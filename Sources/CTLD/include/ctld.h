@@ -104,6 +104,8 @@ enum { CTLD_MAP_TYPE_TASK_STORAGE = 29 };
 enum { CTLD_UPDATE_ANY = 0, CTLD_UPDATE_NO_EXIST = 1 };
 
 int ctld_bpf_map_info(int map, struct ctld_map_info *info);
+/* The id alone, or a negative errno. */
+int64_t ctld_bpf_map_id(int map);
 int ctld_bpf_map_update(int map, int pidfd, const void *value, uint64_t flags);
 int ctld_bpf_map_delete(int map, int pidfd);
 
@@ -124,12 +126,18 @@ int ctld_inotify_open(void);
 int ctld_inotify_add(int inotify, const char *directory);
 void ctld_inotify_remove(int inotify, int watch);
 
+/* What ends a sleep. The program may close our descriptors and have others by their numbers. */
+struct ctld_wake {
+	int sleeper, waker;
+	uint64_t inode;
+};
+
+int ctld_wake_open(struct ctld_wake *wake);
+int ctld_wake_is_open(const struct ctld_wake *wake);
+void ctld_wake_up(const struct ctld_wake *wake);
+
 /* Sleep until an event, a wake-up or the end of so many ms; consumes what woke it. */
-int ctld_wake_open(void);
-void ctld_wake(int wake);
-void ctld_wait_events(int inotify, int wake, int ms);
-/* Close what one of the two gave, unless the number is another file's by now. */
-void ctld_close_marked(int fd);
+void ctld_wait_events(int inotify, const struct ctld_wake *wake, int ms);
 
 /* A detached thread with a small stack, all signals blocked. */
 int ctld_start_thread(void *(*body)(void *), void *arg);
