@@ -6,18 +6,33 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BPFINCLUDEDIR ?= $(INCLUDEDIR)/tld/bpf
-BUILD ?= build
+BUILD ?= build$(CROSS:%=/%)
 
-CC = gcc
-CXX = g++
+CC = $(CROSS:%=%-)gcc
+CXX = $(CROSS:%=%-)g++
+LD = $(CROSS:%=%-)ld
+AR = $(CROSS:%=%-)ar
+OBJCOPY = $(CROSS:%=%-)objcopy
+
+# make CROSS=aarch64-linux-gnu: the library for another machine, see docs/porting.md. Embedded
+# Swift comes for that one without a system: the C library is the cross compiler's.
+ifdef CROSS
+ifneq ($(CROSS),aarch64-linux-gnu)
+$(error CROSS=$(CROSS): of other machines libtld is built for aarch64-linux-gnu only, see docs/porting.md)
+endif
+CROSS_DEBIAN = arm64
+CROSS_INCLUDE = $(shell $(CC) -E -include unistd.h - </dev/null 2>/dev/null | sed -n 's|.*"\(/.*\)/unistd\.h".*|\1|p' | head -n 1)
+SWIFT_MACHINE = -target aarch64-none-none-elf -Xcc -D__linux__ -Xcc -isystem -Xcc $(CROSS_INCLUDE)
+endif
 SWIFTC ?= swiftc
 # The clang that compiles BPF: the Swift toolchain's, which is there anyway.
 BPF_CLANG ?= $(firstword $(wildcard $(dir $(shell command -v $(SWIFTC)))clang) clang)
 
 # Debian's packages, in one place: to build, for examples, for tests.
-PACKAGES_BUILD = gcc libc6-dev binutils
+PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc libc6-dev binutils)
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
-PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool clang-14 clang-16 clang-19 gcc-bpf perl python3 spin valgrind xz-utils
+PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool clang-14 clang-16 clang-19 gcc-bpf \
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross perl python3 spin valgrind xz-utils
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -41,7 +56,7 @@ all: $(BUILD)/libtld.so $(BUILD)/libtld.a ## the library, shared and static
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
-	@echo 'Variables: PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
+	@echo 'Variables: CROSS PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
 
 # --- What must be installed -------------------------------------------------
 
@@ -87,7 +102,7 @@ CTLD_HEADERS = $(CTLD)/ctld.h $(CTLD)/module.modulemap include/tld.h
 EXPORTS := $(shell sed -n 's/^\t\t\(tld_[a-z_]*\);/\1/p' Sources/CTLD/libtld.map)
 # Each function in its own section, so that the linker drops what nobody calls of
 # Embedded Swift's runtime.
-SWIFTFLAGS = -enable-experimental-feature Embedded -wmo -parse-as-library -O -no-allocations \
+SWIFTFLAGS = $(SWIFT_MACHINE) -enable-experimental-feature Embedded -wmo -parse-as-library -O -no-allocations \
 	-swift-version 6 -module-name TLD -Xfrontend -function-sections -Xcc -fPIC -I$(CTLD)
 
 $(BUILD)/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.packages-build
@@ -112,11 +127,11 @@ $(BUILD)/libtld.so: $(BUILD)/libtld.so.1
 # One object in which everything but the exports is local.
 $(BUILD)/libtld.a: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
 	$(call say,AR)
-	$(Q)ld -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
-	$(Q)objcopy $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
-	$(Q)objcopy --strip-unneeded $(BUILD)/libtld.o
+	$(Q)$(LD) -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
+	$(Q)$(OBJCOPY) $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
+	$(Q)$(OBJCOPY) --strip-unneeded $(BUILD)/libtld.o
 	$(Q)rm -f $@
-	$(Q)ar rcsD $@ $(BUILD)/libtld.o
+	$(Q)$(AR) rcsD $@ $(BUILD)/libtld.o
 
 $(BUILD)/tld.pc: pkgconfig/tld.pc.in include/tld.h FORCE
 	@mkdir -p $(BUILD)
@@ -136,7 +151,7 @@ install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
 	install -m 644 $(BUILD)/tld.pc $(DESTDIR)$(LIBDIR)/pkgconfig/tld.pc
 	install -m 644 include/tld.h include/task_local_data.h $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(BPF_HEADERS:%=bpf/%) $(DESTDIR)$(BPFINCLUDEDIR)
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+	@if [ -z "$(DESTDIR)$(CROSS)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 uninstall: ## what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libtld.so.1 libtld.so libtld.a pkgconfig/tld.pc) \
@@ -216,7 +231,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher costs
-BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library headers install model units)
+BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units)
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \

@@ -3,10 +3,18 @@
 #
 # library.sh - what the built files are: read off libtld.so.1 and libtld.a. The
 # exported symbols are in exports.txt, which only grows: name, version, type, and
-# for variables, which executables copy, the size in bytes.
+# for variables, which executables copy, the size in bytes. With CROSS=aarch64-linux-gnu
+# from the environment they are another machine's files.
 . "$(dirname "$0")/script.sh"
 own_directory
 
+nm() { command "${CROSS:+$CROSS-}nm" "$@"; }
+strip() { command "${CROSS:+$CROSS-}strip" "$@"; }
+# Where it is not in libc.so.6, the stack's guard is in the loader, which belongs to libc.
+case ${CROSS-$(uname -m)} in
+aarch64*) needed='libc.so.6 ld-linux-aarch64.so.1' ;;
+*) needed=libc.so.6 ;;
+esac
 shared=$BUILD/libtld.so.1
 static=$BUILD/libtld.a
 exports=$tmp/exports
@@ -25,15 +33,16 @@ segments() { readelf -lW "$shared"; }
 exported()
 {
 	readelf --dyn-syms -W "$shared" | awk '
-		$1 ~ /^[0-9]+:$/ && $7 != "UND" && $8 != "" && $8 !~ /^LIBTLD_/ {
+		$1 ~ /^[0-9]+:$/ && $4 != "SECTION" && $7 != "UND" && $8 != "" && $8 !~ /^LIBTLD_/ {
 			print $8 " " $4 ($4 == "FUNC" ? "" : " " $3)
 		}' | sort
 }
 
 undefined() { nm -D --undefined-only "$1" | awk '{ print $NF }' | sed 's/@.*//' | sort -u; }
 
-is "libtld.so.1 needs libc.so.6 and no other library" \
-	"$(dynamic NEEDED)" 'Shared library: [libc.so.6]'
+# shellcheck disable=SC2086  # words
+is "libtld.so.1 needs $needed and no other library" \
+	"$(dynamic NEEDED)" "$(printf 'Shared library: [%s]\n' $needed)"
 is "it calls itself libtld.so.1" "$(dynamic SONAME)" 'Library soname: [libtld.so.1]'
 is "libtld.so is a symbolic link to it" "$(readlink "$BUILD/libtld.so")" libtld.so.1
 is "it looks for libraries in no directory of its own" "$(dynamic 'RPATH\|RUNPATH')" ''
@@ -88,7 +97,13 @@ has_flag()
 ok "all symbols are bound when it is loaded" has_flag FLAGS_1 NOW
 ok "and by the older flag, which other loaders read" has_flag FLAGS BIND_NOW
 ok "it is never unloaded" has_flag FLAGS_1 NODELETE
-ok "its thread-local variable is reached by the initial-exec model" has_flag FLAGS STATIC_TLS
+# In the flags; or, where the linker sets none, by its relocations.
+is_initial_exec()
+{
+	has_flag FLAGS STATIC_TLS ||
+		readelf -rW "$shared" | awk '/_TLS_TPREL/ { some = 1 } /TLSDESC|DTPMOD/ { other = 1 } END { exit !some || other }'
+}
+ok "its thread-local variable is reached by the initial-exec model" is_initial_exec
 is "its references to tld_meta_p can be taken over by an executable: no DF_SYMBOLIC" \
 	"$(readelf -dW "$shared" | grep -c SYMBOLIC)" 0
 is "tld_meta_p is reached through the global offset table" \
@@ -114,6 +129,8 @@ provided()
 		path=$("$CC" -print-file-name=$file)
 		[ ! -e "$path" ] || nm -D --defined-only "$path" | awk '{ print $NF }' | sed 's/@.*//'
 	done
+	# What is linked into every program.
+	nm -g --defined-only "$("$CC" -print-file-name=libc_nonshared.a)" | awk 'NF == 3 { print $3 }'
 	echo _GLOBAL_OFFSET_TABLE_
 }
 provided | sort -u >"$tmp/provided"
