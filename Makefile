@@ -230,7 +230,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
-SCRIPTS = readme docs demo dispatcher costs
+SCRIPTS = readme docs demo dispatcher costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units)
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)

@@ -100,6 +100,25 @@ struct task_struct___tld {
 	__u32 self_exec_id;
 } __attribute__((preserve_access_index));
 
+enum page_size_enum___tld { __PAGE_SIZE___tld = 1 };
+
+/*
+ * An object for larger pages is refused with its map (E2BIG); one for smaller pages would not
+ * see the rest of each page, and say nothing. libbpf puts the kernel's size in here, and the
+ * verifier, which looks only at what can be reached, shows the line that it refuses.
+ */
+#define __tld_kernels_page_size(kind) \
+	__builtin_preserve_enum_value(*(enum page_size_enum___tld *)__PAGE_SIZE___tld, kind)
+
+__tld_inline void __tld_check_page_size(void)
+{
+	if (!__tld_kernels_page_size(0 /* whether it says so */))
+		return;
+	if (__tld_kernels_page_size(1 /* its value */) == TLD_BPF_PAGE_SIZE)
+		return;
+	asm volatile("r0 = *(u64 *)(r10 + 8)" ::: "r0"); /* TLD_BPF_PAGE_SIZE is not this kernel's page size */
+}
+
 enum __tld_verdict { __TLD_CURRENT, __TLD_STALE, __TLD_UNKNOWN };
 
 /* 0 where the page was made by the kernel's user header, which has no stamp. */
@@ -122,6 +141,7 @@ __tld_subprogram int __tld_judge_image(struct task_struct *task, __u64 stamp)
 	__u64 auxv;
 	int i;
 
+	__tld_check_page_size();
 	if (!stamp)
 		return __TLD_CURRENT;
 	if (!mm)
