@@ -5,7 +5,6 @@
 # by the Makefile, which defines BUILD, the compilers and their flags.
 
 GUEST = $(BUILD)/vm
-PACKAGES_GUEST = $(PACKAGES_TEST) gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 .PHONY: test-vm test-vm-list
 test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", STRICT=1
@@ -23,13 +22,8 @@ GUEST_TRIPLE_x86-64 = x86_64-linux-gnu
 GUEST_TRIPLE_arm64 = aarch64-linux-gnu
 GUEST_DEBIAN_x86-64 = amd64
 GUEST_DEBIAN_arm64 = arm64
-GUEST_SWIFT_arm64 = -target aarch64-none-none-elf \
-	-Xcc -D__linux__ -Xcc -isystem -Xcc /usr/aarch64-linux-gnu/include
 GUEST_PAGE_4k = 4096
 GUEST_PAGE_16k = 16384
-
-$(BUILD)/.packages-guest:
-	$(call need_packages,$(PACKAGES_GUEST))
 
 # Links to what fetch.sh fetches: $(GUEST)/static-arm64 and so on.
 define fetched
@@ -51,23 +45,11 @@ $(GUEST)/x86-64/libtld.a: $(BUILD)/libtld.a
 	@mkdir -p $(@D)
 	$(Q)ln -sf $(abspath $<) $@
 
-$(GUEST)/arm64/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.packages-guest
+$(GUEST)/arm64/libtld.a: $(SWIFT_SOURCES) Sources/CTLD/ctld.c $(CTLD_HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(call say,SWIFTC)
-	$(Q)$(SWIFTC) $(GUEST_SWIFT_arm64) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
-
-$(GUEST)/arm64/ctld.o: Sources/CTLD/ctld.c $(CTLD_HEADERS) | $(BUILD)/.packages-guest
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(GUEST_CC_arm64) -std=c11 $(WARN) -O2 -fPIC -fvisibility=hidden \
-		-ffunction-sections -I$(CTLD) -c $< -o $@
-
-$(GUEST)/arm64/libtld.a: $(GUEST)/arm64/ctld.o $(GUEST)/arm64/TLD.o
-	$(call say,AR)
-	$(Q)aarch64-linux-gnu-ld -r --gc-sections $(EXPORTS:%=-u %) $^ -o $(@D)/libtld.o
-	$(Q)aarch64-linux-gnu-objcopy $(EXPORTS:%=--keep-global-symbol=%) $(@D)/libtld.o
-	$(Q)rm -f $@
-	$(Q)ar rcsD $@ $(@D)/libtld.o
+	$(Q)$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64-linux-gnu \
+		$(BUILD)/aarch64-linux-gnu/libtld.a
+	$(Q)ln -sf $(abspath $(BUILD)/aarch64-linux-gnu/libtld.a) $@
 
 # --- Test programs: $(GUEST)/MACHINE/NAME --------------------------------------------
 
@@ -81,12 +63,12 @@ GUEST_NEWEST = $(addprefix -Wl$(,)--defsym=__isoc23_,\
 , := ,
 
 define guest_machine
-$(GUEST)/$(1)/%.o: tests-c/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-guest
+$(GUEST)/$(1)/%.o: tests-c/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
 
-$(GUEST)/$(1)/%.o: tests-c/vm/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-guest
+$(GUEST)/$(1)/%.o: tests-c/vm/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
@@ -116,7 +98,7 @@ GUEST_BPF = $(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -DBPF_NO_KFUNC_PROTOTY
 
 # $(1): page size; $(2): mcpu; $(3): source; $(4): object; $(5): flags for the header
 define guest_object
-$(GUEST)/bpf-$(1)/$(4).bpf.o: tests-c/$(3).bpf.c | $(BUILD)/.swift $(BUILD)/.packages-guest
+$(GUEST)/bpf-$(1)/$(4).bpf.o: tests-c/$(3).bpf.c | $(BUILD)/.swift $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,BPF)
 	$(Q)$(GUEST_BPF) -DTLD_BPF_PAGE_SIZE=$(1) $(5) -mcpu=$(2) -c $$< -o $$@
@@ -133,7 +115,7 @@ $(foreach cpu,$(GUEST_CPUS),$(call guest_objects,$(1),$(cpu),load,load.$(cpu)))
 $(call guest_objects,$(1),v3,%,%)
 $(call guest_objects,$(1),v3,vm/%,%)
 
-$(GUEST)/bpf-$(1)/vmlinux.h: | $(BUILD)/.packages-guest
+$(GUEST)/bpf-$(1)/vmlinux.h: | $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$(Q)PATH=$$$$PATH:/usr/sbin:/sbin bpftool btf dump file /sys/kernel/btf/vmlinux format c | \
 		sed 's/\<__PAGE_SIZE = .*/__PAGE_SIZE = $(1),/' >$$@
