@@ -253,11 +253,11 @@ kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own self
 # threads that may hold the sanitizer's own locks; the units with the thread sanitizer; one program under valgrind, which knows no pidfd_open(2); and one under DRD.
 SANITIZED = $(filter-out allocator hostile_limits follow_thread,$(C_TESTS))
 .PHONY: sanitize sanitized-tests
-sanitize: | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
+sanitize: $(T)/keys | $(BUILD)/.packages-test ## the tests under sanitizers and valgrind
 	@$(MAKE) --no-print-directory T=$(BUILD)/sanitize SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" \
 		sanitized-tests
 
-sanitized-tests: all $(SANITIZED:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/tests-c/keys
+sanitized-tests: all $(SANITIZED:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS)
 	@$(TEST_ENV) tests-c/harness.pl $(SANITIZED:%=$(T)/%) \
 		"tests-c/units.sh --sanitize=thread --scratch-path .build-tsan" \
 		"valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes $(BUILD)/tests-c/keys" \
