@@ -8,14 +8,14 @@
 # boot is listed, and fails the run under STRICT=1.
 #
 # Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
-# VM_SECONDS (240) for each; VM_PARAMETERS, words for guest.sh.
+# VM_SECONDS (480) for each; VM_PARAMETERS, words for guest.sh.
 
 set -euo pipefail
 
 here=$(dirname "$0")
 results=$BUILD/vm/results
 tries=3
-export VM_CPUS=${VM_CPUS:-1}
+export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-480}
 
 progress() {
 	echo "vm: $1" >&2
@@ -129,7 +129,7 @@ wait
 
 # --- The table
 
-failed=0
+failed=0 passed=0 others=0
 format='%-16s %-30s %6s %9s %8s %9s %10s %6s  %s\n'
 # shellcheck disable=SC2059  # two uses of one format
 {
@@ -139,6 +139,10 @@ format='%-16s %-30s %6s %9s %8s %9s %10s %6s  %s\n'
 		printf "$format" "$name" "$(told "$name" kernel)" "$(told "$name" page)" "$(told "$name" pairings)" \
 			"$(told "$name" tests)" "$(told "$name" programs)" "$(told "$name" sched_ext)" \
 			"$(cat "$results/$name/tries" 2>/dev/null)" "$is"
+		case $is in
+		pass) passed=$((passed + 1)) ;;
+		*) others=$((others + 1)) ;;
+		esac
 		case $is in
 		pass) ;;
 		not* | does*) [ "${STRICT-}" != 1 ] || failed=1 ;;
@@ -156,4 +160,5 @@ for name in "${names[@]}"; do
 		;;
 	esac
 done
+printf '\nguests: %d passed, %d failed\n' $passed $others
 exit $failed
