@@ -12,6 +12,7 @@ static double soak_seconds;
 
 #include "formats.h"
 #include "maps.h"
+#include "often.h"
 #include "thread_ids.h"
 #include "threads.h"
 #include "worker.h"
@@ -81,7 +82,7 @@ static void id_of_a_stranger(void)
 	end_process(tid);
 }
 
-#define STRANGERS 40
+#define STRANGERS SOME(40)
 
 static void ids_of_many_strangers(void)
 {
@@ -335,7 +336,7 @@ static void *keep_forking(void *unused)
 
 static void storm_of_ids(void)
 {
-	double until = seconds_now() + (soak_seconds ? soak_seconds : 0.7);
+	double until = seconds_now() + (soak_seconds ? soak_seconds : BRIEFLY(0.7));
 	int rounds = 0, good = 0, empty = 0;
 	pthread_t leaver, forker;
 

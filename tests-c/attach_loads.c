@@ -17,15 +17,17 @@
 
 #define CASE_SECONDS 180
 #include "maps.h"
+#include "often.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
 #include "value.h"
 #include "worker.h"
 
-#define LOADS 1000
-#define WARM_UP 80
+#define LOADS OFTEN(1000)
+#define WARM_UP OFTEN(80)
 #define OBJECT_EVERY 40
+#define WIDER_EVERY OFTEN(40)
 /* How many maps the library serves at a time. */
 #define SERVED 8
 #define WORKERS 4
@@ -237,7 +239,7 @@ static void attach_and_detach(int count)
 	while (loads < until) {
 		struct load *next;
 
-		width = 1 + loads / 40 % SERVED;
+		width = 1 + loads / WIDER_EVERY % SERVED;
 		next = &ring[loads % width];
 		if (next->id)
 			detach_and_close(next);

@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 static double soak_seconds;
-/* Over 1,000 threads are started at most three times. */
+/* Over a thousand threads are started at most three times. */
 #define CASE_SECONDS (60 + (unsigned int)soak_seconds)
 
 #include "formats.h"
+#include "often.h"
 #include "threads.h"
 
-#define LIVE 1000
+#define LIVE OFTEN(1000)
 /* More than there are later, so that all memory has been asked for once. */
 #define LIVE_AT_FIRST (LIVE + 100)
 #define STARTERS 3
@@ -226,7 +227,7 @@ static void judge(const struct tally *tally)
 	is(without_data, 0, F("every thread has data"));
 	is(tally->attached, tally->rounds,
 	   F("a map is attached while threads start and end, each time"));
-	is(tally->all_seen, tally->rounds, F("all of 1,000 threads are readable then"));
+	is(tally->all_seen, tally->rounds, "%s: all of %d threads are readable then", name(), LIVE);
 	is(lost, 0, F("so is every thread that started meanwhile"));
 	is(tally->detached, tally->rounds, F("it is detached among them, each time"));
 	is(tally->empty, tally->rounds, F("and then has no thread"));
@@ -273,7 +274,7 @@ static void late_among_many(void)
 	end_live(LIVE_AT_FIRST);
 	before = footprint();
 	started = looked = 0;
-	tally = rounds(LIVE, soak_seconds ? soak_seconds : 0.5);
+	tally = rounds(LIVE, soak_seconds ? soak_seconds : BRIEFLY(0.5));
 	end_starters();
 	judge(&tally);
 	judge_last_attachment();

@@ -19,12 +19,14 @@
 
 #define ALPHA 0xa1a1a1a1ULL
 #define BETA 0xbebebebeULL
+#define ROUNDS OFTEN(300)	/* of pages of noise */
 
 static struct bpf_object *object;
 static struct reader *reader;
 static int map_fd;
 
-static void open_object(void)
+/* Once for all cases: what is in the map goes with a case's child. */
+static void load_object(void)
 {
 	object = reader_load(either_file("bpf_lookup"));
 	map_fd = reader_object_map_fd(object, "tld_data_map");
@@ -73,7 +75,6 @@ static void make(const char *name, size_t size, unsigned long long value)
 
 static void size_is_checked(void)
 {
-	open_object();
 	make("alpha", 8, ALPHA);
 	make("beta", 8, BETA);
 	ok(misses("look_alpha_16"), "BPF that asks for more bytes than the TLD has gets nothing");
@@ -84,7 +85,6 @@ static void size_is_checked(void)
 
 static void exact_size_in_a_larger_tld(void)
 {
-	open_object();
 	make("alpha", 24, ALPHA);
 	ok(finds("look_alpha", ALPHA), "BPF may ask for fewer bytes than the TLD has");
 	ok(finds("look_alpha_16", ALPHA), "whichever size it asked for before");
@@ -93,7 +93,6 @@ static void exact_size_in_a_larger_tld(void)
 /* An entry that its writer has counted but not finished. */
 static void half_made(void)
 {
-	open_object();
 	make("alpha", 8, ALPHA);
 	tld_meta_p->metadata[0].size = 0;
 	ok(misses("look_alpha"), "an entry without a size is absent");
@@ -105,7 +104,6 @@ static void half_made(void)
 /* Where it will end is unknown, so what follows it has no offset yet. */
 static void behind_half_made(void)
 {
-	open_object();
 	make("alpha", 24, ALPHA);
 	make("beta", 8, BETA);
 	tld_meta_p->metadata[0].size = 0;
@@ -120,7 +118,6 @@ static void made_later(void)
 {
 	char name[TLD_NAME_LEN];
 
-	open_object();
 	make("pad", 16, 0);
 	ok(misses("look_alpha"), "a TLD that nobody has made is not found");
 	for (int i = 0; i < 5; i++) {
@@ -138,7 +135,6 @@ static void made_later(void)
 
 static void long_names(void)
 {
-	open_object();
 	make(LONG_A, 8, ALPHA);
 	ok(misses("look_long_b"), "a name of 61 bytes is not taken for one that differs in the last");
 	make(LONG_B, 8, BETA);
@@ -151,7 +147,6 @@ static void long_names(void)
 
 static void busy_names(void)
 {
-	open_object();
 	make("alpha", 8, 40);
 	make("beta", 8, 2);
 	ok(finds("look_with_busy_names", 42), "the header's macros capture no name of the caller's");
@@ -162,7 +157,6 @@ static void two_objects(void)
 {
 	struct bpf_object *second;
 
-	open_object();
 	reader_need_kernel();
 	second = bpf_object__open_file(reader_beside(either_file("bpf_lookup")), NULL);
 	if (!second ||
@@ -186,7 +180,6 @@ static tld_key_t alpha_key, beta_key;
 
 static void hostile_start(void)
 {
-	open_object();
 	make("alpha", 8, ALPHA);
 	make("beta", 8, BETA);
 	alpha_key = tld_find_key("alpha");
@@ -306,7 +299,7 @@ static void random_pages(void)
 
 	hostile_start();
 	page = (unsigned char *)tld_meta_p;
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < ROUNDS; round++) {
 		for (int i = 0; i < getpagesize(); i++)
 			page[i] = rand_r(&seed) >> 7;
 		look("look_alpha");
@@ -314,11 +307,12 @@ static void random_pages(void)
 		look("look_with_busy_names");
 		looked++;
 	}
-	is(looked, 300, "BPF looks into 300 pages of noise (seed 20260101) and comes back");
+	is(looked, ROUNDS, "BPF looks into %d pages of noise (seed 20260101) and comes back", ROUNDS);
 }
 
 static void cases(void)
 {
+	load_object();
 	in_child(size_is_checked);
 	in_child(exact_size_in_a_larger_tld);
 	in_child(half_made);
@@ -334,6 +328,8 @@ static void cases(void)
 	in_child(names_without_end);
 	in_child(cached_then_hostile);
 	in_child(random_pages);
+	reader_close(reader);
+	bpf_object__close(object);
 }
 
 int main(void)

@@ -5,16 +5,15 @@
  * is left. thread_exit.c has cancellations that are pending when a call begins.
  */
 #include "maps.h"
+#include "often.h"
 #include "page.h"
 #include "reader.h"
 #include "threads.h"
 #include "tld.h"
 
-#define ROUNDS 60
-#define WARM_UP 20
-/* A page for each thread, so that what is lost shows: all rounds would be 240 KiB. */
-#define LARGE 3000
-#define GROWTH_KIB 150
+/* A page for each thread, so that what is lost shows. */
+#define LARGE (page_capacity() / 4 * 3)
+#define GROWTH_KIB (getpagesize() / 1024 * (long)rounds() * 5 / 8)
 
 static struct reader *reader, *second;
 static tld_key_t key;
@@ -81,6 +80,20 @@ static void *call_until_cancelled(void *unused)
 	return NULL;
 }
 
+/*
+ * What references keep is taken back as soon as a chunk of 64 pages is full, which is so
+ * among these rounds.
+ */
+static unsigned int warm_up(void)
+{
+	return kind->keeps_what_it_got ? 20 : SOME(20);
+}
+
+static unsigned int rounds(void)
+{
+	return kind->keeps_what_it_got ? 60 : SOME(60);
+}
+
 /* Later from round to round, from the thread's first call on. */
 static void pass_time(unsigned int round)
 {
@@ -130,9 +143,9 @@ static bool page_is_whole(void)
 	return whole;
 }
 
-static void cancel_many(unsigned int rounds, unsigned int *wrong, unsigned int *torn)
+static void cancel_many(unsigned int count, unsigned int *wrong, unsigned int *torn)
 {
-	for (unsigned int round = 0; round < rounds; round++) {
+	for (unsigned int round = 0; round < count; round++) {
 		*wrong += !cancel_and_call(round);
 		*torn += !page_is_whole();
 	}
@@ -161,11 +174,11 @@ static void cancelled_in_call(void)
 		tap_bail("a thread is seen through a map");
 	snprintf(words, sizeof(words), "%s, %s", kind->name,
 		 type == PTHREAD_CANCEL_DEFERRED ? "deferred" : "asynchronous");
-	cancel_many(WARM_UP, &wrong, &torn);
+	cancel_many(warm_up(), &wrong, &torn);
 	descriptors = open_descriptors();
 	maps = mappings();
 	kib = status_kib("RssAnon:");
-	cancel_many(ROUNDS, &wrong, &torn);
+	cancel_many(rounds(), &wrong, &torn);
 	is(wrong, 0, "%s: threads are cancelled and seen no more, and others can call on", words);
 	is(torn, 0, "%s: no half of a TLD is left", words);
 	is(reader_elements(second, NULL), 0, "%s: nor an element in the map that came and went",

@@ -17,18 +17,19 @@
 #include "tld.h"
 
 #include "churn.h"
+#include "often.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
 
-#define THREADS 1000
+#define THREADS SOME(1000)
 #define AT_ONCE 128
 #define STACK (64 * 1024)
 /* What the process may grow by: some pages of the runtime's own, no 64 blocks. */
 #define GROWTH_KIB 64
 
 /* Each case goes on for so long, and for 1,000 threads at least. */
-static double case_seconds = 1;
+static double case_seconds = BRIEFLY(1.0);
 static tld_key_t key_a, key_b, rest_key;
 static pthread_key_t late_key;
 

@@ -524,11 +524,12 @@ static void say_what_happens_without(void)
 
 /* --- Many, with BPF looking all the while ------------------------------------------------ */
 
-#define STORM_IMAGES 200
+#define STORM_IMAGES SOME(200)
 
 static void be_switched_out(int times)
 {
-	struct timespec moment = { .tv_nsec = 1 };
+	/* Longer than it takes to go to sleep. */
+	struct timespec moment = { .tv_nsec = SLOWER > 1 ? 1000000 : 1 };
 
 	while (times--)
 		nanosleep(&moment, NULL);

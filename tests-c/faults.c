@@ -5,11 +5,12 @@
  */
 #include <pthread.h>
 #include "maps.h"
+#include "often.h"
 #include "page.h"
 
 #define NAME_61 "0123456789012345678901234567890123456789012345678901234567890"
 #define RACERS 64
-#define RACES 25
+#define RACES OFTEN(25)
 
 static int map_fd;
 

@@ -16,10 +16,10 @@
 #include "follow.h"
 #include "reader.h"
 
-#define RESTARTS 50
+#define RESTARTS SOME(50)
 #define HINTERS 6
 /* The bound. */
-#define BOUND_SECONDS 1.0
+#define BOUND_SECONDS (1.0 * FEWER)
 /* Where the loader finds what it inherits. */
 #define SHARED_FD 60
 #define REPORT_FD 61

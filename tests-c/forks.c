@@ -15,6 +15,7 @@
 #define CASE_SECONDS 60
 #include "forks.h"
 #include "maps.h"
+#include "often.h"
 #include "reader.h"
 #include "threads.h"
 
@@ -414,7 +415,7 @@ static void parent_detaches(void)
 #define BUSY_THREADS 16
 #define PARENTS_NAMES 40
 
-static double busy_seconds = 4;
+static double busy_seconds = BRIEFLY(4.0);
 static unsigned int least_forks;
 static volatile bool stop_threads;
 static unsigned int created, came, used, attached, failed;
@@ -560,7 +561,7 @@ static unsigned int warm_up(void)
 	double seconds = busy_seconds;
 	unsigned int forks;
 
-	busy_seconds = least_forks ? 5 : 1;
+	busy_seconds = least_forks ? 5 : BRIEFLY(1.0);
 	forks = fork_beside_threads();
 	busy_seconds = seconds;
 	return forks;

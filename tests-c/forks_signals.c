@@ -20,8 +20,8 @@
 #include "traps.h"
 
 /* For each kind of call; with a sanitizer's memory to copy, each fork takes long. */
-#define FORKS (UNDER_SANITIZER ? 20 : 80)
-#define TIMER_NS 53000
+#define FORKS (UNDER_SANITIZER ? 20 : SOME(80))
+#define TIMER_NS (53000 * SLOWER)
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -411,7 +411,7 @@ static bool fork_in_fork(enum stretch where)
 	return value_of(0) == 7 && reader_elements(reader, NULL) == 1;
 }
 
-#define PLACES (UNDER_SANITIZER ? 10 : 40)
+#define PLACES (UNDER_SANITIZER ? 10 : SOME(40))
 
 static void interrupt_fork(enum stretch where)
 {

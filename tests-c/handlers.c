@@ -23,7 +23,7 @@
 #ifdef __x86_64__
 
 #define ERRNO_MARK 12345
-#define BEGINNINGS 8
+#define BEGINNINGS SOME(8)
 
 static struct reader *reader, *second;
 static int map_fd, second_fd;
@@ -513,7 +513,7 @@ static void *send_signals(void *thread)
 	return NULL;
 }
 
-#define FOLLOWS 300
+#define FOLLOWS OFTEN(300)
 
 static void interrupted_follow(void)
 {

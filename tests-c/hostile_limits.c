@@ -9,9 +9,10 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include "maps.h"
+#include "often.h"
 #include "page.h"
 
-#define REPEATED 100
+#define REPEATED OFTEN(100)
 #define ANY_COMMAND -1
 
 static int map_fd;
@@ -56,6 +57,12 @@ static void make_key(void)
 	key = tld_create_key("k", 8);
 	if (tld_key_is_err(key))
 		tap_bail("a key can be created");
+}
+
+/* So large that each thread has a page to itself. */
+static tld_key_t create_page_sized(const char *name)
+{
+	return create_asking(name, page_capacity() - 88, page_capacity());
 }
 
 static void no_descriptor(void)
@@ -170,8 +177,7 @@ static void memory_used_up(void)
 		tap_skip("threads without memory get ENOMEM", "a sanitizer needs more address space than a limit leaves");
 		return;
 	}
-	/* So large that each thread needs a page of its own. */
-	key = create_asking("k", 4000, 4088);
+	key = create_page_sized("k");
 	if (!tld_get_data(map_fd, key))
 		tap_bail("the first thread has data");
 	pthread_barrier_init(&all_have_tried, NULL, WAITING + 1);
@@ -260,8 +266,7 @@ static void withdrawal_fails(void)
 	pthread_t thread;
 	long mapped;
 
-	/* So large that a thread has its page alone. */
-	key = create_asking("k", 4000, 4088);
+	key = create_page_sized("k");
 	descriptors_before = soft_limit(RLIMIT_NOFILE);
 	if (pthread_key_create(&later_key, pause_ending))
 		tap_bail("a pthread key can be made");
@@ -277,7 +282,7 @@ static void withdrawal_fails(void)
 	pthread_barrier_wait(&ended);
 	pthread_join(thread, NULL);
 	mapped = status_kib("VmSize:");
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < SOME(20); i++)
 		run_others();
 	is(without_data, 0, "all others have data");
 	is(not_zero, 0, "which is zero");

@@ -15,13 +15,14 @@
 #include "hostile_fill.h"
 #include "hostile_pages.h"
 #include "maps.h"
+#include "often.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
 
-#define PAGES 20000u
+#define PAGES OFTEN(20000u)
 #define SOAK_PAGES 1000000u
-#define SLICE 4000u	/* pages between two looks at the clock */
+#define SLICE OFTEN(4000u)	/* pages between two looks at the clock */
 #define ARENA (2u << 20)	/* one huge page, so that neighbours are neighbours for BPF too */
 
 /* A BPF header: what is loaded for it, and where it keeps what it found. */
@@ -654,7 +655,7 @@ static void raw_reader(enum reader_format raw)
 	uint64_t first;
 
 	map_fd = reader_map_fd(reader);
-	for (tried = 0; tried < 1000; tried++) {
+	for (tried = 0; tried < OFTEN(1000u); tried++) {
 		fill_and_publish(&fuzz, fuzz_below(&fuzz, REST_KEPT));
 		reader_look(reader, 0, &view);
 		memcpy(&first, attempt.data ? attempt.data : page(DATA), sizeof(first));

@@ -15,9 +15,9 @@
 #include "threads.h"
 
 #define NEIGHBOURS 12
-#define ROUNDS 4000
+#define ROUNDS OFTEN(4000)
 #define WORKERS 3
-#define WORKER_ROUNDS 1500
+#define WORKER_ROUNDS OFTEN(1500)
 
 static const char *const name_list[] = { "one", "word", "line", "many", "late" };
 static const uint32_t size_list[] = { 1, 8, 64, 200, 120 };
@@ -716,6 +716,8 @@ static void during_calls(void)
 
 int main(int argc, char **argv)
 {
+	if (getpagesize() != (int)FILL_PAGE)
+		tap_skip_all("the pages that this test makes have 4096 bytes");
 	map_fd = data_map(V2_SIZE);
 	second_fd = data_map(NATIVE_SIZE);
 	seed = fuzz_seed();

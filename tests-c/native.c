@@ -74,12 +74,18 @@ static int finds_in_all(void)
 	return count;
 }
 
-static void open_object(void)
+/* Once for all cases: the verifier takes long. What it has of a case goes with the child. */
+static void load_object(void)
 {
 	object = reader_load("native.bpf.o");
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	look_fd = reader_prog_fd(object, "native_look");
 	cost = reader_memory(object, ".bss", sizeof(*cost));
+}
+
+static void begin_case(void)
+{
+	memset((void *)cost, 0, sizeof(*cost));
 }
 
 static uint64_t *make(int which, uint64_t value)
@@ -98,7 +104,7 @@ static void names_and_keys(void)
 {
 	struct native_view view;
 
-	open_object();
+	begin_case();
 	view = look();
 	ok(!view.present && !view.viewed && !finds_in_all(),
 	   "of a thread that publishes nothing nothing is found, and tld_present() says so");
@@ -119,7 +125,7 @@ static void absent_is_noted(void)
 {
 	uint64_t searches;
 
-	open_object();
+	begin_case();
 	make(PRIO, VALUE);
 	ok(misses(LATE), "a TLD that nobody has made is absent");
 	searches = cost->searches;
@@ -141,7 +147,7 @@ static void smaller_is_noted(void)
 {
 	uint64_t searches;
 
-	open_object();
+	begin_case();
 	if (!tld_get_data(map_fd, tld_create_key(names[PRIO], 7)))
 		tap_bail("the thread gets a TLD of 7 bytes");
 	ok(misses(PRIO), "a TLD of 7 bytes is not found by a look for 8");
@@ -158,7 +164,7 @@ static void part_of_it(void)
 	uint64_t searches;
 	int part_fd, same = 0;
 
-	open_object();
+	begin_case();
 	part_fd = reader_prog_fd(object, "native_part");
 	make(PRIO, VALUE);
 	part = run(part_fd, nothing);
@@ -178,7 +184,7 @@ static void part_that_there_is(void)
 {
 	struct native_view part;
 
-	open_object();
+	begin_case();
 	if (!tld_get_data(map_fd, tld_create_key(names[PRIO], sizeof(uint32_t))))
 		tap_bail("the thread gets a TLD of 4 bytes");
 	for (int i = 0; i < 3; i++) {
@@ -208,7 +214,7 @@ static void not_readable(void)
 {
 	struct native_value value;
 
-	open_object();
+	begin_case();
 	make(PRIO, VALUE);
 	value = own_element();
 	write_element(&value);
@@ -244,7 +250,7 @@ static void notes_that_are_old(void)
 {
 	struct tld_metadata entry;
 
-	open_object();
+	begin_case();
 	words[0] = make(PRIO, VALUE);
 	words[1] = make(REQUEST, VALUE + 1);
 	make(FIRST, 0);
@@ -338,7 +344,7 @@ static void judge_garbage(const char *what)
 
 static void garbage(void)
 {
-	open_object();
+	begin_case();
 	make(PRIO, VALUE);
 	make(REQUEST, VALUE + 1);
 	judge_garbage("a page with a stamp");
@@ -362,7 +368,7 @@ static void forged(void)
 	struct native_value value;
 	struct native_view view;
 
-	open_object();
+	begin_case();
 	make(PRIO, VALUE);
 	value = noted_element();
 	for (size_t i = 0; i < 10 * 10 * 6; i++) {
@@ -397,7 +403,7 @@ static void added_on_both_sides(void)
 	uint64_t *counter, mine = 0;
 	pthread_t adder;
 
-	open_object();
+	begin_case();
 	counter = make(PRIO, 0);
 	adder = start_thread(add_in_bpf, (void *)(intptr_t)gettid());
 	while (!__atomic_load_n(counter, __ATOMIC_RELAXED))
@@ -482,7 +488,7 @@ static void two_names_at_once(void)
 	uintptr_t misses = 0;
 	pthread_t thread;
 
-	open_object();
+	begin_case();
 	make(FIRST, VALUE);
 	make(SECOND, VALUE + 1);
 	self_tid = run(reader_prog_fd(object, "native_self"), nothing).tid;
@@ -503,7 +509,7 @@ static void written_by_bpf(void)
 	uint64_t *data[NATIVE_COUNT];
 	int right = 0;
 
-	open_object();
+	begin_case();
 	for (int i = 0; i < NATIVE_COUNT; i++)
 		data[i] = make(i, 0);
 	run(look_fd, (struct native_view){ .write = 1000 });
@@ -568,7 +574,7 @@ static void execute(void)
 	struct bpf_program *program;
 	struct bpf_link *link;
 
-	open_object();
+	begin_case();
 	must(dup2(map_fd, MAP_FD) < 0 || dup2(look_fd, LOOK_FD) < 0);
 	if (!randomised) {
 		must(personality(ADDR_NO_RANDOMIZE) < 0);
@@ -599,6 +605,7 @@ int main(int argc, char **argv)
 		return image_main(argv);
 	reader_need_kernel();
 	need_place();
+	load_object();
 	in_child(names_and_keys);
 	in_child(absent_is_noted);
 	in_child(smaller_is_noted);

@@ -6,6 +6,8 @@
 #ifndef TESTS_C_NATIVE_H
 #define TESTS_C_NATIVE_H
 
+#include "often.h"
+
 /* Each look, by tld_get_named(), at 8 bytes: which, key, name. */
 #define NATIVE_LOOKS(LOOK)			\
 	LOOK(PRIO, prio, "prio")		\
@@ -17,7 +19,7 @@
 #define NATIVE_WHICH(which, key, name) which,
 enum { NATIVE_LOOKS(NATIVE_WHICH) NATIVE_COUNT };
 #define NATIVE_PLACES 4	/* keys */
-#define NATIVE_TIMES 500000
+#define NATIVE_TIMES OFTEN(500000)
 
 struct native_found {
 	unsigned long long at;		/* the pointer, 0: none */

@@ -9,6 +9,7 @@
 #define TLD_DYN_DATA_SIZE 64
 #include "tld.h"
 
+#include "often.h"
 #include "process.h"
 #include "reader.h"
 #include "threads.h"
@@ -18,7 +19,7 @@
 #define TLD_WORD UINT64_C(0x00000000d1d2d3d4)
 
 #define THREADS 12
-#define CHUNKS 400
+#define CHUNKS SOME(400)
 
 static struct reader *reader;
 static tld_key_t key;
@@ -57,7 +58,7 @@ static unsigned int foreign_words(const struct reader_view *view)
 	const uint64_t *word = (const uint64_t *)view->data;
 	unsigned int count = 0;
 
-	for (int i = 0; i < READER_PAGE / 8; i++)
+	for (int i = 0; i < (int)reader_page() / 8; i++)
 		count += word[i] && word[i] >> 16 != TLD_WORD >> 16 && (i || word[i] != 8);
 	return count;
 }
@@ -71,7 +72,7 @@ static void look(struct page *page)
 	page->heap_data = reader_view_words(&view, HEAP_WORD);
 	page->foreign = foreign_words(&view);
 	page->heap_meta = 0;
-	for (int i = 0; i < READER_PAGE / 8; i++)
+	for (int i = 0; i < (int)reader_page() / 8; i++)
 		page->heap_meta += meta[i] == HEAP_WORD;
 }
 

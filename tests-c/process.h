@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "often.h"
 #include "tap.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -34,7 +35,7 @@
 
 /* A case that waits for ever is killed after so long, and is then a failure. */
 #ifndef CASE_SECONDS
-#define CASE_SECONDS 20
+#define CASE_SECONDS (20 * FEWER)
 #endif
 
 __attribute__((unused))

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "maps.h"
+#include "often.h"
 #include "reader.h"
 #include "threads.h"
 #include "tld.h"
@@ -18,12 +19,12 @@
 #endif
 
 #define THREADS 8
-#define INTERVAL_NS 100000
+#define INTERVAL_NS (100000 * SLOWER)
 #define HANDLER_STACK 65536
 
 static struct reader *reader, *second;
 static tld_key_t samples_key, tag_key, own_key;
-static double seconds = 2;
+static double seconds = SLOWER > 1 ? 1 : 2;
 static volatile bool stop;
 
 struct profiled {
@@ -159,7 +160,7 @@ static void *run_profiled(void *arg)
 		tap_bail("a thread has TLDs and a signal stack");
 	pthread_barrier_wait(&all_share);
 	timer = start_sampling();
-	for (; !stop; mine->calls++)
+	for (; !stop || mine->calls < CALLS; mine->calls++)
 		mine->failed += !calls[(mine->calls + mine->tag) % CALLS]();
 	timer_delete(timer);
 	/* One that was sent before may still come. */
@@ -199,7 +200,7 @@ static void profile(void)
 		all.calls += threads[i].calls;
 		all.failed += threads[i].failed;
 		miscounted += threads[i].seen != threads[i].samples;
-		idle += !threads[i].samples || threads[i].calls < CALLS;
+		idle += !threads[i].samples;
 	}
 	diag("%lu samples, %.0f a second and thread; %lu calls", all.samples,
 	     all.samples / seconds / THREADS, all.calls);

@@ -9,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <time.h>
+#include "often.h"
 #include "page.h"
 
 #define CREATORS 8
@@ -17,8 +18,8 @@
 #define NAMES (SHARED + CREATORS * OWN)
 #define BUDGET 4088
 #define JUNK 0xa5
-#define FORKS 150
-#define CANCELS 800
+#define FORKS OFTEN(150)
+#define CANCELS OFTEN(800)
 
 struct wanted {
 	char name[PAGE_NAME_BYTES];	/* zero-padded, as it must be on the page */
@@ -237,7 +238,7 @@ static void creation_race(double duration)
 	is(own_refused, 0, "names of one thread alone are all created");
 	is(overlaps, 0, "no two keys share a byte");
 	is(table_wrong, 0, "each key is the sum of the sizes before it in the table");
-	ok(entries_seen > 1000, "a walker looks at entries while they are made");
+	ok(entries_seen > OFTEN(1000), "a walker looks at entries while they are made");
 	is(unready, 0, "it never sees an entry of size 0 counted");
 	is(half, 0, "nor half a name");
 	is(unpadded, 0, "nor a name without its padding");
@@ -307,6 +308,11 @@ static void creation_stepped(void)
 	pid_t child;
 	int err;
 
+#ifdef __aarch64__
+	/* Between its exclusive load and store a lock must not be stopped: it would begin anew. */
+	tap_skip(sentence, "no lock can be taken instruction by instruction");
+	return;
+#endif
 	make_names();
 	child = fork();
 	if (!child)
@@ -408,7 +414,7 @@ static void cancel_while_creating(void)
 
 int main(int argc, char **argv)
 {
-	double duration = 1.0;
+	double duration = BRIEFLY(1.0);
 
 	if (argc == 3 && !strcmp(argv[1], "--soak"))
 		duration = atof(argv[2]);

@@ -90,6 +90,23 @@ static void need_release(unsigned int major, unsigned int minor)
 			 name.release, major, minor);
 }
 
+/* Whether the kernel has the kfunc that minds pid namespaces. */
+static bool has_task_from_vpid;
+
+/* Once: it is an emulated machine's most expensive question. */
+static void look_for_task_from_vpid(void)
+{
+	static bool done;
+	struct btf *btf;
+
+	if (done)
+		return;
+	btf = btf__load_vmlinux_btf();
+	has_task_from_vpid = btf && btf__find_by_name_kind(btf, "bpf_task_from_vpid", BTF_KIND_FUNC) > 0;
+	btf__free(btf);
+	done = true;
+}
+
 void reader_need_kernel(void)
 {
 	int fd;
@@ -103,6 +120,7 @@ void reader_need_kernel(void)
 		skip_all("kernel: bpf(2) refuses a map (%s): needs root, or CAP_BPF and CAP_PERFMON",
 			 strerror(errno));
 	close(fd);
+	look_for_task_from_vpid();
 }
 
 const char *reader_beside(const char *file)
@@ -180,16 +198,6 @@ void *reader_memory(struct bpf_object *object, const char *section, size_t size)
 	return memory;
 }
 
-/* The kfunc that minds pid namespaces, where the kernel has it. */
-static bool has_task_from_vpid(void)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	bool has = btf && btf__find_by_name_kind(btf, "bpf_task_from_vpid", BTF_KIND_FUNC) > 0;
-
-	btf__free(btf);
-	return has;
-}
-
 static void leave_out(struct bpf_object *object, const char *program)
 {
 	bpf_program__set_autoload(bpf_object__find_program_by_name(object, program), false);
@@ -208,7 +216,7 @@ struct reader *reader_open_map(enum reader_format format, int map_fd)
 	reader_need_kernel();
 	if (!reader)
 		bail_out("memory for a reader");
-	vpid = has_task_from_vpid();
+	vpid = has_task_from_vpid;
 	reader->format = format;
 	reader->object = open_or_bail(file);
 	leave_out(reader->object, vpid ? "look_pid" : "look_vpid");
@@ -250,14 +258,26 @@ enum reader_format reader_format(const struct reader *reader)
 	return reader->format;
 }
 
+size_t reader_page(void)
+{
+	return getpagesize() < READER_PAGE ? getpagesize() : READER_PAGE;
+}
+
+/* To BPF, built for the machine's page size, the metadata begin where such a page of data ends. */
 int reader_look(struct reader *reader, pid_t tid, struct reader_view *view)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = view, .ctx_size_in = sizeof(*view));
+	const size_t page = reader_page();
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = view,
+		    .ctx_size_in = offsetof(struct reader_view, data) + 2 * page);
 
 	memset(view, 0, sizeof(*view));
 	view->tid = tid;
 	if (bpf_prog_test_run_opts(tid ? reader->task_fd : reader->current_fd, &opts))
 		bail_out("the reader's program runs");
+	if (page < READER_PAGE) {
+		memcpy(view->meta, view->data + page, page);
+		memset(view->data + page, 0, page);
+	}
 	return view->err;
 }
 
@@ -281,8 +301,8 @@ int reader_view_find(const struct reader_view *view, const char *name, struct re
 	unsigned int index, off = 0, size, cnt = view->has_meta ? reader_view_cnt(view) : 0;
 	const uint8_t *entry = view->meta + 4;
 
-	if (cnt > READER_PAGE / ENTRY_SIZE - 1)
-		cnt = READER_PAGE / ENTRY_SIZE - 1;
+	if (cnt > reader_page() / ENTRY_SIZE - 1)
+		cnt = reader_page() / ENTRY_SIZE - 1;
 	for (index = 0; index < cnt; index++, entry += ENTRY_SIZE) {
 		size = view_u16(entry + NAME_LEN);
 		/* Being written: whatever follows has no offset yet. */
@@ -302,7 +322,7 @@ const void *reader_view_data(const struct reader_view *view, const struct reader
 {
 	uint64_t end = (uint64_t)view->start + tld->off + size;
 
-	if (!view->has_data || size > tld->size || end > READER_PAGE)
+	if (!view->has_data || size > tld->size || end > reader_page())
 		return NULL;
 	return view->data + view->start + tld->off;
 }
@@ -311,7 +331,7 @@ unsigned int reader_view_words(const struct reader_view *view, uint64_t word)
 {
 	unsigned int count = 0;
 
-	for (size_t at = 0; at < READER_PAGE; at += sizeof(word))
+	for (size_t at = 0; at < reader_page(); at += sizeof(word))
 		count += !memcmp(view->data + at, &word, sizeof(word));
 	return count;
 }

@@ -24,6 +24,9 @@ enum reader_format { READER_V1, READER_V2, READER_NATIVE };
 
 struct reader;
 
+/* How many bytes of a page are in a view. */
+size_t reader_page(void);
+
 /* One TLD as BPF finds it by name. */
 struct reader_tld {
 	unsigned int index;	/* of its entry in the metadata page */

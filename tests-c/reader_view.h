@@ -6,8 +6,21 @@
 #ifndef TESTS_C_READER_VIEW_H
 #define TESTS_C_READER_VIEW_H
 
-/* As much of a page as the readers' maps show: the smallest page there is. */
+/*
+ * How large a page can be that a view has room for: for BPF the page of the machine that
+ * the object is built for; else the largest one, of which reader_page() is in use. Two of
+ * 64 KiB are more than a program's context can be.
+ */
+#define READER_PAGE_MOST 16384
+#if defined(__bpf__) && !defined(TLD_BPF_PAGE_SIZE)
 #define READER_PAGE 4096
+#elif defined(__bpf__)
+#define READER_PAGE (TLD_BPF_PAGE_SIZE < READER_PAGE_MOST ? TLD_BPF_PAGE_SIZE : READER_PAGE_MOST)
+#elif defined(__x86_64__)
+#define READER_PAGE 4096
+#else
+#define READER_PAGE READER_PAGE_MOST
+#endif
 
 /* What the native format has behind the 24 bytes that v2 has. */
 #define READER_NATIVE_AREA 72
@@ -23,7 +36,7 @@ struct reader_view {
 	uint8_t padding[6];	/* behind start in the value, v2 and native */
 	uint8_t area[READER_NATIVE_AREA];	/* native */
 	uint8_t data[READER_PAGE] __attribute__((aligned(8)));
-	uint8_t meta[READER_PAGE] __attribute__((aligned(8)));
+	uint8_t meta[READER_PAGE];	/* for BPF, behind as much of data as its page has */
 };
 
 #endif

@@ -32,6 +32,8 @@ static bool served(struct reader *reader, uint64_t value)
 }
 
 #define TOGETHER 3
+#define RESTARTS SOME(20)
+#define IN_TURN OFTEN(100)
 
 static void at_once(void)
 {
@@ -80,7 +82,7 @@ static void *restart(void *arg)
 	struct reader *old = open_elsewhere(NULL), *new;
 	int *good = arg;
 
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < RESTARTS; i++) {
 		*good += served(old, 1000 + i);
 		new = open_elsewhere(old);
 		reader_close(old);
@@ -97,10 +99,11 @@ static void restarted(void)
 
 	key = tld_create_key("value", sizeof(uint64_t));
 	restart(&good);
-	is(good, 21, "a thread that did nothing special is seen by each of 20 restarted readers");
+	is(good, RESTARTS + 1,
+	   "a thread that did nothing special is seen by each of %d restarted readers", RESTARTS);
 	good = 0;
 	in_thread(restart, &good);
-	is(good, 21, "so is one that starts later");
+	is(good, RESTARTS + 1, "so is one that starts later");
 }
 
 /* More maps than the library keeps: the one that is passed is always served. */
@@ -218,13 +221,13 @@ static void nothing_left(void)
 	tld_free();
 	reader_close(reader);
 	fds = open_descriptors();
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < IN_TURN; i++) {
 		reader = reader_open(READER_V2);
 		good += served(reader, i + 1);
 		tld_free();
 		reader_close(reader);
 	}
-	is(good, 100, "100 maps, one after the other, see the thread");
+	is(good, IN_TURN, "%d maps, one after the other, see the thread", IN_TURN);
 	is(open_descriptors(), fds, "none of them is kept open");
 }
 

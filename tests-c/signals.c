@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <ucontext.h>
 #include "maps.h"
+#include "often.h"
 #include "page.h"
 
 #define ERRNO_MARK 12345
@@ -22,7 +23,7 @@ static int map_fd;
 static tld_key_t key;
 static bool trapping;
 static unsigned long traps, skipped, succeeded, busy, wrong;
-static unsigned long beginnings = 24; /* in one sweep */
+static unsigned long beginnings = SOME(24); /* in one sweep */
 static void (*in_handler)(void);
 
 /* The red zone of the function that this is inlined in is stepped over. */

@@ -28,7 +28,7 @@ static void make_key(void)
 /* So large that each thread has its page alone: what is lost shows at once. */
 static void make_large_key(void)
 {
-	key = create_asking("words", 4000, 4088);
+	key = create_asking("words", page_capacity() - 88, page_capacity());
 	if (tld_key_is_err(key))
 		tap_bail("a key can be created");
 }
@@ -83,6 +83,7 @@ static struct footprint footprint(void)
 }
 
 /* Blocks of 64 bytes that are lost would be 1.3 MB in 20,000 threads. */
+
 static void judge_growth(struct footprint before, unsigned int threads)
 {
 	struct footprint after = footprint();

@@ -83,7 +83,7 @@ static void *thread(void *arg)
 	seen->last = dyn_size < 16 || bytes_are("last", last_size, byte + 2);
 	reader_look(v1, 0, &view);
 	seen->start = view.has_data && view.start >= 8 && view.start % 8 == 0 &&
-		      view.start + reader_view_size(&view) <= READER_PAGE;
+		      view.start + reader_view_size(&view) <= reader_page();
 	pthread_barrier_wait(&together);
 	return NULL;
 }
@@ -149,7 +149,7 @@ static void size_500(void)
 /* A page, but for the start of the data and the static TLD. */
 static void size_largest(void)
 {
-	dyn_size = READER_PAGE - 8 - 16;
+	dyn_size = reader_page() - 8 - 16;
 	read_back();
 }
 

@@ -66,12 +66,12 @@ define guest_machine
 $(GUEST)/$(1)/%.o: tests-c/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,CC)
-	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
+	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -DTLD_EMULATED -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
 
 $(GUEST)/$(1)/%.o: tests-c/vm/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,CC)
-	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
+	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -DTLD_EMULATED -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
 
 $(GUEST)/$(1)/%: $(GUEST)/$(1)/%.o $(TEST_SUPPORT:%=$(GUEST)/$(1)/%.o) $(GUEST)/$(1)/libtld.a
 	$$(call say,LINK)
@@ -94,7 +94,7 @@ GUEST_TEST_OBJECTS = $(patsubst $(T)/%,%,$(filter-out $(T)/load%,$(BPF_OBJECTS))
 	$(foreach source,traced sched,$(source).bpf.o $(source).native.bpf.o)
 GUEST_LOAD_OBJECTS = $(foreach cpu,$(GUEST_CPUS),load.$(cpu).bpf.o load.$(cpu).native.bpf.o) \
 	traced.bpf.o traced.native.bpf.o
-GUEST_BPF = $(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -DBPF_NO_KFUNC_PROTOTYPES
+GUEST_BPF = $(BPF_CLANG) $(BPF_CFLAGS) -Itests-c -MMD -MP -DTLD_EMULATED -DBPF_NO_KFUNC_PROTOTYPES
 
 # $(1): page size; $(2): mcpu; $(3): source; $(4): object; $(5): flags for the header
 define guest_object

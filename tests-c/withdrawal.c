@@ -22,17 +22,22 @@ static struct reader *reader;
 static int map_fd, prog_fd;
 static tld_key_t pad_key, key;
 
-static void open_objects(void)
+/* Once for all cases: what is in the map goes with a case's child. */
+static void load_objects(void)
 {
 	object = reader_load(either_file("value"));
 	map_fd = reader_object_map_fd(object, "tld_data_map");
 	prog_fd = reader_prog_fd(object, "look_value");
 	reader = reader_open_map(READER_V2, map_fd);
+}
+
+static void make_keys(void)
+{
 	pad_key = tld_create_key("pad", 40);
 	key = tld_create_key("value", sizeof(uint64_t));
 }
 
-static void close_objects(void)
+static void unload_objects(void)
 {
 	reader_close(reader);
 	bpf_object__close(object);
@@ -56,7 +61,7 @@ static bool seen_by_others(pid_t tid)
 
 static void free_withdraws(void)
 {
-	open_objects();
+	make_keys();
 	store(1);
 	ok(header_reads_value(prog_fd, 1), "BPF reads a thread's value");
 	tld_free();
@@ -64,7 +69,6 @@ static void free_withdraws(void)
 	is(look_value(prog_fd).err, -ENODATA, "the BPF header says that there are no data");
 	tld_free();
 	is(reader_sees(reader, 0), false, "a second tld_free() changes nothing");
-	close_objects();
 }
 
 /*
@@ -76,7 +80,7 @@ static void free_without_descriptors(void)
 {
 	rlim_t limit = soft_limit(RLIMIT_NOFILE);
 
-	open_objects();
+	make_keys();
 	store(1);
 	ok(header_reads_value(prog_fd, 1), "BPF reads a thread's value");
 	set_soft_limit(RLIMIT_NOFILE, 3);
@@ -87,7 +91,6 @@ static void free_without_descriptors(void)
 	ok(header_reads_value(prog_fd, 2), "it can come back");
 	tld_free();
 	is(reader_sees(reader, 0), false, "and go again");
-	close_objects();
 }
 
 static void *store_and_end_without_descriptors(void *unused)
@@ -102,7 +105,7 @@ static void exit_without_descriptors(void)
 {
 	rlim_t limit = soft_limit(RLIMIT_NOFILE);
 
-	open_objects();
+	make_keys();
 	in_thread(store_and_end_without_descriptors, NULL);
 	set_soft_limit(RLIMIT_NOFILE, limit);
 	/* It goes with the task, which ends a moment after the thread was joined. */
@@ -110,7 +113,6 @@ static void exit_without_descriptors(void)
 	   "a thread that ends while no descriptor is left leaves no element");
 	store(8);
 	ok(header_reads_value(prog_fd, 8), "other threads' data are shared as before");
-	close_objects();
 }
 
 static void comes_back(void)
@@ -119,7 +121,7 @@ static void comes_back(void)
 	struct reader_view view;
 	int raw = 0, header = 0, moved = 0;
 
-	open_objects();
+	make_keys();
 	store(1);
 	header_reads_value(prog_fd, 1);
 	reader_look(reader, 0, &view);
@@ -138,7 +140,6 @@ static void comes_back(void)
 	is(header, 50, "also by the BPF header, which had cached where it was");
 	is(moved, 0, "its data start at the same offset every time");
 	tld_free();
-	close_objects();
 }
 
 static pthread_key_t late_key;
@@ -168,13 +169,12 @@ static void *store_and_exit(void *unused)
 
 static void exit_withdraws(void)
 {
-	open_objects();
+	make_keys();
 	pthread_key_create(&late_key, look_in_second_round);
 	in_thread(store_and_exit, NULL);
 	ok(value_late, "BPF reads a thread's value while it runs");
 	is(seen_late, false, "a thread that ends is withdrawn before it is gone");
 	is(reader_elements(reader, NULL), 0, "no task has an element then");
-	close_objects();
 }
 
 static pthread_key_t again_key;
@@ -208,13 +208,12 @@ static void *store_and_leave_destructor(void *unused)
 
 static void late_use_is_cleaned_again(void)
 {
-	open_objects();
+	make_keys();
 	pthread_key_create(&again_key, use_again);
 	in_thread(store_and_leave_destructor, NULL);
 	is(again_value, 8, "a destructor that uses a TLD again is read by BPF");
 	is(seen_after_again, false, "and the thread is withdrawn once more");
 	is(reader_elements(reader, NULL), 0, "no task has an element at the end");
-	close_objects();
 }
 
 /* --- A program that holds a page ----------------------------------------- */
@@ -391,12 +390,14 @@ static void held_page_of_a_freed_thread(void)
 
 static void cases(void)
 {
+	load_objects();
 	in_child(free_withdraws);
 	in_child(free_without_descriptors);
 	in_child(exit_without_descriptors);
 	in_child(comes_back);
 	in_child(exit_withdraws);
 	in_child(late_use_is_cleaned_again);
+	unload_objects();
 }
 
 int main(void)
