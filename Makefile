@@ -6,6 +6,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BPFINCLUDEDIR ?= $(INCLUDEDIR)/tld/bpf
+BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
 BUILD ?= build$(CROSS:%=/%)
 
 CC = $(CROSS:%=%-)gcc
@@ -31,8 +33,9 @@ BPF_CLANG ?= $(firstword $(wildcard $(dir $(shell command -v $(SWIFTC)))clang) c
 # Debian's packages, in one place: to build, for examples, for tests.
 PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc libc6-dev binutils)
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
-PACKAGES_TEST = $(PACKAGES_DEMO) g++ bpftool clang-14 clang-16 clang-19 gcc-bpf \
-	gcc-aarch64-linux-gnu libc6-dev-arm64-cross perl python3 spin valgrind xz-utils
+PACKAGES_TLDCTL = $(PACKAGES_DEMO) g++ bpftool
+PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch64-linux-gnu \
+	libc6-dev-arm64-cross perl python3 python3-jsonschema spin valgrind xz-utils
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -56,7 +59,7 @@ all: $(BUILD)/libtld.so $(BUILD)/libtld.a ## the library, shared and static
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
-	@echo 'Variables: CROSS PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
+	@echo 'Variables: CROSS PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BINDIR DATADIR TLDCTL BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
 
 # --- What must be installed -------------------------------------------------
 
@@ -84,6 +87,8 @@ $(BUILD)/.packages-build:
 	$(call need_packages,$(PACKAGES_BUILD))
 $(BUILD)/.packages-demo:
 	$(call need_packages,$(PACKAGES_DEMO))
+$(BUILD)/.packages-tldctl:
+	$(call need_packages,$(PACKAGES_TLDCTL))
 $(BUILD)/.packages-test:
 	$(call need_packages,$(PACKAGES_TEST))
 
@@ -143,7 +148,7 @@ FORCE:
 
 BPF_HEADERS = tld.bpf.h task_local_data.bpf.h tld_page.bpf.h
 
-install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
+install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR; TLDCTL=no leaves the tool out
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BPFINCLUDEDIR)
 	install -m 755 $(BUILD)/libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so.1
 	ln -sf libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so
@@ -151,12 +156,13 @@ install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR
 	install -m 644 $(BUILD)/tld.pc $(DESTDIR)$(LIBDIR)/pkgconfig/tld.pc
 	install -m 644 include/tld.h include/task_local_data.h $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(BPF_HEADERS:%=bpf/%) $(DESTDIR)$(BPFINCLUDEDIR)
+	$(if $(TLDCTL_INSTALLED),@$(MAKE) --no-print-directory install-tldctl)
 	@if [ -z "$(DESTDIR)$(CROSS)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 uninstall: ## what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libtld.so.1 libtld.so libtld.a pkgconfig/tld.pc) \
 		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,tld.h task_local_data.h) \
-		$(addprefix $(DESTDIR)$(BPFINCLUDEDIR)/,$(BPF_HEADERS))
+		$(addprefix $(DESTDIR)$(BPFINCLUDEDIR)/,$(BPF_HEADERS)) $(TLDCTL_FILES:%=$(DESTDIR)%)
 	-@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(BPFINCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig 2>/dev/null
 
 # --- The demonstration -------------------------------------------------------
@@ -213,6 +219,7 @@ TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -g -O2 $(WARN) $(SANITIZE) -MMD -MP -Iinclu
 TEST_LIBS = -L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
 
 -include $(wildcard tests-c/*.mk $(T)/*.d)
+include Sources/tldctl/tldctl.mk
 
 $(T)/%.bpf.o: tests-c/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-test
 	@mkdir -p $(@D)
@@ -231,14 +238,16 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher costs page_size
-BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units)
+BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
+	tests-c/tldctl.py $(T)/tldctl/set_checks
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 
 .PHONY: test-programs
-test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher
+test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher \
+	tldctl tldctl-programs
 
 .PHONY: test
 test: test-programs ## all tests; STRICT=1: a kernel that cannot run them fails

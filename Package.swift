@@ -3,6 +3,10 @@
 //
 // The runtime as ordinary Swift, for its unit tests and for editors. What programs
 // link, libtld.so, is the same sources as Embedded Swift: see Makefile.
+//
+// With TLDCTL=1 in the environment also the tool of that name, which is the only part that
+// depends on another package, on libbpf, and on what `make tldctl` generates from its BPF
+// programs (see Sources/tldctl/tldctl.mk). Its core, which depends on nothing, is always there.
 
 import PackageDescription
 
@@ -11,6 +15,27 @@ let package = Package(
   targets: [
     .target(name: "CTLD", exclude: ["libtld.map"]),
     .target(name: "TLD", dependencies: ["CTLD"]),
+    .target(name: "TLDCTLCore"),
     .testTarget(name: "TLDTests", dependencies: ["TLD", "CTLD"]),
+    .testTarget(name: "TLDCTLTests", dependencies: ["TLDCTLCore"]),
   ]
 )
+
+if Context.environment["TLDCTL"] == "1" {
+  package.dependencies += [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ]
+  package.targets += [
+    .target(
+      name: "CTLDCTL",
+      exclude: ["reader.bpf.c", "setter.bpf.c", "task.bpf.h"],
+      linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
+    .executableTarget(
+      name: "tldctl",
+      dependencies: [
+        "CTLDCTL", "TLDCTLCore",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      exclude: ["tldctl.mk"]),
+  ]
+}

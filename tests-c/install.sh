@@ -23,6 +23,11 @@ wanted()
 {
 	prefix=$1 libdir=$2
 	cat <<-END | sort
+		$prefix/bin/tldctl
+		$prefix/share/bash-completion/completions/tldctl
+		$prefix/share/zsh/site-functions/_tldctl
+		$prefix/share/fish/vendor_completions.d/tldctl.fish
+		$prefix/share/man/man8/tldctl.8
 		$libdir/libtld.a
 		$libdir/libtld.so -> libtld.so.1
 		$libdir/libtld.so.1
@@ -83,8 +88,9 @@ installed_at_once()
 
 # --- As a package is made: PREFIX=/usr below DESTDIR ------------------------
 installed_at_once usr usr usr/lib PREFIX=/usr
-is "the shared library is executable, whatever else only readable" \
-	"$(cd "$root" && find . -type f -perm /111 | sort)" ./usr/lib/libtld.so.1
+is "the shared library and the tool are executable, whatever else only readable" \
+	"$(cd "$root" && find . -type f -perm /111 | sort | xargs)" "./usr/bin/tldctl ./usr/lib/libtld.so.1"
+ok "the tool runs where it is" "$root/usr/bin/tldctl" --version
 is "everybody may read it all" "$(cd "$root" && find . -type f ! -perm -444)" ''
 is "no file names the directory that it was installed below" "$(grep -rl "$root" "$root")" ''
 export PKG_CONFIG_LIBDIR="$root/usr/lib/pkgconfig"
@@ -169,4 +175,8 @@ is "no file is left" "$(listing "$bare")" ''
 is "nor a directory that is libtld's own" "$(cd "$bare" && find . -path '*/tld*')" ''
 ok "directories of others are left" test -d "$bare/usr/share"
 ok "make uninstall works where nothing is installed" run_make uninstall DESTDIR="$bare" PREFIX=/usr
+
+# --- Without the tool --------------------------------------------------------
+ok "make install works with TLDCTL=no" run_make install DESTDIR="$bare" PREFIX=/usr LIBDIR=/usr/lib TLDCTL=no
+is "it brings all but the tool" "$(listing "$bare")" "$(wanted usr usr/lib | grep -v tldctl)"
 finish
