@@ -18,7 +18,8 @@ struct Tldctl: ParsableCommand {
     version: "tldctl \(String(cString: ctldctl_version())), libbpf \(String(cString: ctldctl_libbpf_version()))",
     // One a file; a new command is added here.
     subcommands: [
-      List.self, Get.self, SetValue.self, Maps.self, MapCommand.self, Doctor.self, Completions.self,
+      List.self, Get.self, SetValue.self, Maps.self, MapCommand.self, Doctor.self,
+      Record.self, Report.self, Completions.self,
     ])
 }
 

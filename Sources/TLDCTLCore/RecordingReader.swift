@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+//
+// The file that RecordingWriter writes, taken apart and checked: report never works with an
+// index that leads nowhere, or a time before its beginning.
+
+extension Recording {
+  /// `title` is what the file is called in messages.
+  public init(file bytes: [UInt8], title: String) throws(Failure) {
+    self.init()
+    do {
+      var scanner = JSONScanner(bytes)
+      var found = Set<String>()
+      try scanner.object { scanner, name in
+        guard found.insert(name).inserted else { throw scanner.fault("'\(escaped(name))' is there twice") }
+        try take(name, &scanner)
+      }
+      try scanner.end()
+      guard found.isSuperset(of: Self.required) else {
+        throw scanner.fault("'\(Self.required.subtracting(found).sorted()[0])' is missing")
+      }
+      try check(scanner)
+    } catch let fault as JSONFault {
+      throw Failure(
+        .other, "\(title) is no recording", why: "line \(fault.line): \(fault.words)",
+        advice: "make one by 'tldctl record -o FILE NAME'")
+    } catch {
+      throw Failure(.other, "\(title) is no recording", why: "\(error)")
+    }
+  }
+
+  private static let required: Set<String> = [
+    "format", "version", "name", "cpus", "columns", "stretches", "tasks", "values", "lost", "duration_ns",
+  ]
+
+  private mutating func take(_ field: String, _ scanner: inout JSONScanner) throws {
+    switch field {
+    case "format":
+      guard try scanner.string() == Self.format else { throw scanner.fault("its format is another one") }
+    case "version":
+      guard try scanner.integer() == Self.version else { throw scanner.fault("it was made by another version of tldctl") }
+    case "tool": header.tool = try scanner.string()
+    case "kernel": header.kernel = try scanner.string()
+    case "name": header.name = try scanner.escapedBytes()
+    case "pid": if !scanner.isNull() { header.pid = try scanner.integer() }
+    case "began_ns": header.began = try scanner.integer()
+    case "sample_hz": header.sampleRate = try scanner.integer()
+    case "cpus": try scanner.array { header.cpus.append(try $0.processor()) }
+    case "maps": try scanner.array { header.maps.append(try RecordedMap(&$0)) }
+    case "columns":
+      var columns: [String] = []
+      try scanner.array { columns.append(try $0.string()) }
+      guard columns == Self.columns else { throw scanner.fault("its columns are others") }
+    case "stretches": try scanner.array { stretches.append(try Stretch(&$0)) }
+    case "tasks": try scanner.array { tasks.append(try RecordedTask(&$0)) }
+    case "values": try scanner.array { values.append(try RecordedValue(&$0)) }
+    case "lost": try scanner.array { end.lost.append(try LostStretches(&$0)) }
+    case "missed": end.missed = try scanner.integer()
+    case "duration_ns": end.duration = try scanner.time()
+    default: try scanner.skip()
+    }
+  }
+
+  /// What only the whole can tell.
+  private mutating func check(_ scanner: JSONScanner) throws {
+    for stretch in stretches {
+      guard stretch.task < tasks.count, stretch.before ?? 0 < max(values.count, 1), stretch.after ?? 0 < max(values.count, 1),
+        stretch.value == nil || !values.isEmpty
+      else { throw scanner.fault("a stretch is of a task or a value that is not there") }
+      guard stretch.value != nil else { throw scanner.fault("a stretch is without a value") }
+      guard stretch.begin <= stretch.end else { throw scanner.fault("a stretch ends before it begins") }
+      end.duration = max(end.duration, stretch.end)
+    }
+    let seen = Set(stretches.map(\.cpu) + header.cpus)
+    header.cpus = seen.sorted()
+  }
+}
+
+extension JSONScanner {
+  /// Text that `escaped` made.
+  fileprivate mutating func escapedBytes() throws -> [UInt8] {
+    let text = try string()
+    guard let bytes = unescaped(text) else { throw fault("'\(escaped(text))' is not escaped as it should be") }
+    return bytes
+  }
+
+  fileprivate mutating func processor() throws -> Int {
+    let number: UInt16 = try integer()
+    return Int(number)
+  }
+
+  /// Nanoseconds, no more than a double can hold.
+  fileprivate mutating func time() throws -> UInt64 {
+    let time: UInt64 = try integer()
+    guard time <= 1 << 53 else { throw fault("a time is too large") }
+    return time
+  }
+
+  fileprivate mutating func index() throws -> Int {
+    let number: UInt32 = try integer()
+    return Int(number)
+  }
+}
+
+extension Stretch {
+  fileprivate init(_ scanner: inout JSONScanner) throws {
+    self.init(begin: 0, end: 0, cpu: 0, task: 0, before: nil, after: nil, ran: 0)
+    var column = 0
+    try scanner.array { scanner in
+      switch column {
+      case 0: begin = try scanner.time()
+      case 1: end = try scanner.time()
+      case 2: cpu = try scanner.processor()
+      case 3: task = try scanner.index()
+      case 4: before = scanner.isNull() ? nil : try scanner.index()
+      case 5: after = scanner.isNull() ? nil : try scanner.index()
+      case 6: ran = try scanner.time()
+      case 7: wakeup = scanner.isNull() ? nil : try scanner.time()
+      case 8: isSample = try scanner.integer() as UInt8 != 0
+      default: throw scanner.fault("a row is too long")
+      }
+      column += 1
+    }
+    guard column == Recording.columns.count else { throw scanner.fault("a row is too short") }
+  }
+}
+
+extension RecordedTask {
+  fileprivate init(_ scanner: inout JSONScanner) throws {
+    self.init(tid: 0, pid: 0, started: 0, comm: [], process: [])
+    try scanner.object { scanner, name in
+      switch name {
+      case "tid": tid = try scanner.integer()
+      case "pid": pid = try scanner.integer()
+      case "started_ns": started = try scanner.integer()
+      case "comm": comm = try scanner.escapedBytes()
+      case "process": process = try scanner.escapedBytes()
+      default: try scanner.skip()
+      }
+    }
+  }
+}
+
+extension RecordedMap {
+  fileprivate init(_ scanner: inout JSONScanner) throws {
+    var id: UInt32 = 0, own: [UInt8] = [], format = ""
+    try scanner.object { scanner, name in
+      switch name {
+      case "id": id = try scanner.integer()
+      case "name": own = try scanner.escapedBytes()
+      case "format": format = try scanner.string()
+      default: try scanner.skip()
+      }
+    }
+    self.init(id: id, name: own, format: format)
+  }
+}
+
+extension RecordedValue {
+  fileprivate init(_ scanner: inout JSONScanner) throws {
+    var size = 0, bytes: [UInt8] = []
+    try scanner.object { scanner, name in
+      switch name {
+      case "size": size = Int(try scanner.integer() as UInt16)
+      case "bytes":
+        let digits = try scanner.string().utf8.compactMap(hexValue)
+        guard digits.count % 2 == 0 else { throw scanner.fault("bytes are not hexadecimal") }
+        bytes = stride(from: 0, to: digits.count, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+      default: try scanner.skip()
+      }
+    }
+    guard size > 0, bytes.count == min(size, Self.mostBytes) else { throw scanner.fault("a value has not its size") }
+    self.init(size: size, bytes: bytes)
+  }
+}
+
+extension LostStretches {
+  fileprivate init(_ scanner: inout JSONScanner) throws {
+    var cpu = 0, stretches: UInt64 = 0, ran: UInt64 = 0
+    try scanner.object { scanner, name in
+      switch name {
+      case "cpu": cpu = try scanner.processor()
+      case "stretches": stretches = try scanner.integer()
+      case "ran_ns": ran = try scanner.integer()
+      default: try scanner.skip()
+      }
+    }
+    self.init(cpu: cpu, stretches: stretches, ran: ran)
+  }
+}
