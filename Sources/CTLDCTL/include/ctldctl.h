@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "ctldctl_record.h"
+#include "ctldctl_screen.h"
 
 /* What this was built as: the version, and the version of libbpf that runs. */
 const char *ctldctl_version(void);
