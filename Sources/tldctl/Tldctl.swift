@@ -19,7 +19,7 @@ struct Tldctl: ParsableCommand {
     // One a file; a new command is added here.
     subcommands: [
       List.self, Get.self, SetValue.self, Maps.self, MapCommand.self, Doctor.self,
-      Record.self, Report.self, Completions.self,
+      Watch.self, Record.self, Report.self, Completions.self,
     ])
 }
 
