@@ -23,11 +23,11 @@ extension WatchView {
     "  left right    scroll through the TLDs",
     "  Ctrl-L    draw anew      h, ?  this text",
     "",
-    "CHG/S and NAME/S are changes per second, over the last 10 readings. Values are",
-    "compared between readings: what changes faster than the interval counts as one",
-    "change a reading.  '-' is no value, or no rate yet.  (torn) may be a mixture of",
-    "two values.  STATE: stale, of a program that it no longer executes; ended;",
-    "unreadable.",
+    "CHG/S and, behind each value, /S are changes per second, over the last 10",
+    "readings. Values are compared between readings: what changes faster than the",
+    "interval counts as one change a reading.  '-' is no value, or no rate yet.",
+    "(torn) may be a mixture of two values.  STATE: stale, of a program that it no",
+    "longer executes; ended; unreadable.",
   ]
 
   /// A whole screen: exactly `height` lines, none wider than `width`.
@@ -116,10 +116,10 @@ extension WatchView {
     let cells = seen.map { place in columns.map { cell(table.threads[place], $0, types) } }
     for (at, column) in columns.enumerated() {
       // Never narrower than before, so that columns do not jump.
-      let widest = cells.reduce(width(column.title)) { max($0, width($1[at])) }
+      let widest = cells.reduce(width(column.heading)) { max($0, width($1[at])) }
       widths[column] = max(widths[column] ?? 0, widest)
     }
-    let header = WatchLine(text: line(columns.map(\.title)), kind: .header)
+    let header = WatchLine(text: line(columns.map(\.heading)), kind: .header)
     return [header] + cells.map { WatchLine(text: line($0), kind: .plain) }
   }
 

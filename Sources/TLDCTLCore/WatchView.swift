@@ -27,7 +27,7 @@ public enum WatchColumn: Hashable, Sendable {
     }
   }
 
-  /// What others named in it is escaped.
+  /// What it is called where it stands alone. What others named in it is escaped.
   public var title: String {
     switch self {
     case .map: "MAP"
@@ -40,6 +40,9 @@ public enum WatchColumn: Hashable, Sendable {
     case .rate(let name): cut(escaped(name), to: WatchColumn.limit) + "/S"
     }
   }
+
+  /// Above it: the changes of a TLD stand behind its value.
+  var heading: String { if case .rate = self { "/S" } else { title } }
 
   /// Cells that are wider are cut.
   static let limit = 32

@@ -86,14 +86,19 @@ struct Watch: ParsableCommand {
         advice: "'tldctl list' shows what there is")
     }
     if let pid { throw Failure(.notFound, "process \(pid) publishes nothing") }
-    if !output.json { complain("no \(who.dropFirst(2)) publishes anything") }
+    if !output.json { complain(source.note.isEmpty ? "no \(who.dropFirst(2)) publishes anything" : source.note) }
   }
 }
 
 /// Seconds of a clock that only goes forward, and not while the machine sleeps.
-func monotonicSeconds() -> Double {
+func monotonicSeconds() -> Double { seconds(of: CLOCK_MONOTONIC) }
+
+/// Seconds that this process has had of processors.
+func processorSeconds() -> Double { seconds(of: CLOCK_PROCESS_CPUTIME_ID) }
+
+private func seconds(of clock: clockid_t) -> Double {
   var now = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &now)
+  clock_gettime(clock, &now)
   return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
 }
 
@@ -101,20 +106,20 @@ func monotonicSeconds() -> Double {
 struct Pace {
   let interval: Double
   private var left: Int?
-  private var next = 0.0
+  private var next: Double
 
   init(interval: Double, iterations: Int?) {
     self.interval = interval
     left = iterations
-    next = monotonicSeconds() + interval
+    next = monotonicSeconds()
   }
 
-  /// After a reading that took so long. Reading takes half of a processor at most.
+  /// After a reading that took so much of a processor: half of one at most is taken.
   mutating func readingEnded(after took: Double) {
     left = left.map { $0 - 1 }
     let now = monotonicSeconds()
-    next = max(next + interval, now + took)
-    if next > now + interval + took { next = now + interval }
+    // Readings that were missed, in a pause for instance, are not made up for.
+    next = max(next + interval > now ? next + interval : now + interval, now + took)
   }
 
   var isOver: Bool { left.map { $0 <= 0 } ?? false }

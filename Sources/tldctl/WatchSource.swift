@@ -12,7 +12,7 @@ private let renewal = 10.0
 
 final class WatchSource {
   private(set) var table: WatchTable
-  /// How long the last reading took, in seconds.
+  /// How much of a processor the last reading took, in seconds.
   private(set) var took = 0.0
   /// Whether there ever was something to show.
   private(set) var hasSeen = false
@@ -43,8 +43,8 @@ final class WatchSource {
   func forgetChanges() { table.forgetChanges() }
 
   func read() throws(Failure) {
-    let begin = monotonicSeconds()
-    try refresh(at: begin)
+    let begin = processorSeconds()
+    try refresh(at: monotonicSeconds())
     let chosen = maps
     var found: [(map: UInt32, snapshot: Snapshot)] = []
     for map in chosen {
@@ -56,7 +56,7 @@ final class WatchSource {
     hasSeen = hasSeen || !table.threads.isEmpty
     if case .process(let pid) = selection, table.threads.isEmpty { hasEnded = !exists("/proc/\(pid)") }
     if now - opened >= renewal { readers = [:] }
-    took = monotonicSeconds() - begin
+    took = processorSeconds() - begin
   }
 
   /// A map that was asked for by name must be there at first; later it may come and go.
