@@ -9,6 +9,9 @@ import TLDCTLCore
 /// A reader keeps its map: one whose owner has gone would stay for as long as somebody
 /// watches. So all are let go so often, in seconds, and made again for the maps still there.
 private let renewal = 10.0
+/// The kernel takes until the end of an RCU grace period for that; so many seconds at most are
+/// waited for it.
+private let graceLimit = 0.5
 
 final class WatchSource {
   private(set) var table: WatchTable
@@ -38,16 +41,17 @@ final class WatchSource {
     self.table = table
   }
 
-  var maps: [DataMap] { readers.values.map { $0.reader.map }.sorted { $0.id < $1.id } }
+  /// Those of the last reading.
+  private(set) var maps: [DataMap] = []
 
   func forgetChanges() { table.forgetChanges() }
 
   func read() throws(Failure) {
     let begin = processorSeconds()
     try refresh(at: monotonicSeconds())
-    let chosen = maps
+    maps = readers.values.map { $0.reader.map }.sorted { $0.id < $1.id }
     var found: [(map: UInt32, snapshot: Snapshot)] = []
-    for map in chosen {
+    for map in maps {
       guard let reader = readers[map.id] else { continue }
       found.append((map.id, try reader.reader.snapshot(selection)))
     }
@@ -55,8 +59,22 @@ final class WatchSource {
     table.take(found, at: now)
     hasSeen = hasSeen || !table.threads.isEmpty
     if case .process(let pid) = selection, table.threads.isEmpty { hasEnded = !exists("/proc/\(pid)") }
-    if now - opened >= renewal { readers = [:] }
+    if now - opened >= renewal { letGo() }
     took = processorSeconds() - begin
+  }
+
+  private func letGo() {
+    let own = readers.values.map { $0.reader.ownMap }
+    readers = [:]
+    let end = monotonicSeconds() + graceLimit
+    while monotonicSeconds() < end, own.contains(where: isThere) { usleep(5000) }
+  }
+
+  private func isThere(_ map: UInt32) -> Bool {
+    let fd = ctldctl_map_open(map)
+    guard fd >= 0 else { return false }
+    // Closed at once, it does not keep the map.
+    return Descriptor(fd).number >= 0
   }
 
   /// A map that was asked for by name must be there at first; later it may come and go.
