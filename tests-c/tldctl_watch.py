@@ -104,6 +104,7 @@ class Terminal:
                   "env -u TMUX PS1='$ ' bash --norc --noprofile -i")
         self.tmux("pipe-pane", "-o", f"cat >>{self.raw}")
         self.until("the shell is there", lambda: self.last().startswith("$"))
+        self.modes = self.result("stty -g")
 
     def tmux(self, *arguments):
         return subprocess.run(["tmux", "-S", self.socket, *arguments], env=environment, check=True,
@@ -273,12 +274,15 @@ def table(terminal):
 
 
 def resizing(terminal, process):
-    for width, height in (60, 8), (140, 30), (20, 3), (7, 1), (100, 20):
+    terminal.keys("p")
+    terminal.until("while it is paused nothing but a signal tells of another size", lambda: terminal.shows("^PAUSED"))
+    for width, height in (60, 8), (140, 30), (20, 3), (7, 1), (100, 20), (50, 20), (100, 20):
         terminal.tmux("resize-window", "-x", str(width), "-y", str(height))
         terminal.until(f"{width} columns and {height} rows are filled anew", lambda: (
             len(terminal.lines()) == height and terminal.lines()[-1].startswith("q quit"[:width - 1])
-            and (height < 8 or rows(terminal) and terminal.lines()[0].startswith("5 threads"))
+            and (height < 8 or len(rows(terminal)) >= 4 and terminal.lines()[0].startswith("5 threads"))
             and sum(line.startswith("q quit") for line in terminal.lines()) <= 1))
+    terminal.keys("p")
     process.end()
     terminal.until("--pid ends when the process has ended", lambda: terminal.shows("^status 0"))
     ok(terminal.shows(f"^tldctl: process {process.pid} has ended"), "and says so", terminal.screen())
@@ -288,8 +292,6 @@ def resizing(terminal, process):
 
 def ways_out(terminal):
     process = Publisher("-t", "3")
-    before = terminal.result("stty -g")
-
     def leaves(sentence, way, status):
         terminal.run("clear; echo what was there")
         terminal.run(f"{tldctl} watch --interval 0.2 --map {process.map}")
@@ -300,7 +302,7 @@ def ways_out(terminal):
         terminal.until(f"{sentence} ends it with status {status}", lambda: terminal.shows(rf"^status {status}$"))
         is_(terminal.state(), "0 1 1", f"{sentence}: the screen is the shell's, with cursor and wrapping")
         ok(terminal.shows("^what was there$"), f"{sentence}: what was there is there", terminal.screen())
-        is_(terminal.result("stty -g"), before, f"{sentence}: the terminal's modes are what they were")
+        is_(terminal.result("stty -g"), terminal.modes, f"{sentence}: the terminal's modes are what they were")
 
     leaves("q", lambda terminal: terminal.keys("q"), 0)
     leaves("Ctrl-C", lambda terminal: terminal.keys("C-c"), 130)
@@ -316,18 +318,18 @@ def ways_out(terminal):
     terminal.watch(f"--iterations 3 --interval 0.1 --map {process.map}")
     terminal.until("--iterations ends it, too", lambda: terminal.shows("^status 0$"))
     is_(terminal.state(), "0 1 1", "and the screen is left")
-    stopping(terminal, process, before)
+    stopping(terminal, process)
     process.end()
 
 
-def stopping(terminal, process, before):
+def stopping(terminal, process):
     terminal.watch(f"--interval 0.1 --map {process.map}")
     awaited(terminal.watching)
     pid = terminal.pid()
     terminal.keys("C-z")
     terminal.until("Ctrl-Z stops it", lambda: terminal.shows("Stopped"))
     is_(terminal.state(), "0 1 1", "and gives the screen back")
-    is_(terminal.result("stty -g"), before, "and the modes")
+    is_(terminal.result("stty -g"), terminal.modes, "and the modes")
     terminal.run("clear; bg")
     terminal.until("in the background it does not take the terminal",
                    lambda: terminal.result("jobs").find("Stopped") >= 0 and terminal.state() == "0 1 1")
@@ -340,7 +342,7 @@ def stopping(terminal, process, before):
                    and not terminal.shows("Stopped"))
     terminal.keys("q")
     terminal.until("and it ends as ever", lambda: terminal.state() == "0 1 1")
-    is_(terminal.result("stty -g"), before, "with the modes as they were")
+    is_(terminal.result("stty -g"), terminal.modes, "with the modes as they were")
 
 
 # --- Others are hostile, and end ---------------------------------------------------------
@@ -504,7 +506,7 @@ def streams():
                           capture_output=True, text=True, timeout=patience, env=environment)
     is_((pipe.stdout.count("\n"), pipe.stderr), (1, ""), "whoever has read enough ends it, and it says nothing")
     reader, writer = os.pipe()
-    watch = subprocess.Popen([tldctl, "watch", "--interval", "86400"], stdout=writer, stderr=subprocess.PIPE,
+    watch = subprocess.Popen([tldctl, "watch", "--interval", "86400", "--map", process.map], stdout=writer, stderr=subprocess.PIPE,
                              env=environment, restore_signals=False)
     os.close(writer)
     os.read(reader, 1)
