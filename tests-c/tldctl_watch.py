@@ -171,8 +171,16 @@ class Terminal:
 
     def pids(self):
         shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
-        children = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", shell], capture_output=True, text=True).stdout
-        return [int(line.split()[0]) for line in children.splitlines() if line.split()[1] == "tldctl"]
+        found = []
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path, encoding="utf-8", errors="replace") as stat:
+                    pid, name, rest = re.fullmatch(r"(\d+) \((.*)\) (.*)\n", stat.read(), re.S).groups()
+            except OSError:
+                continue
+            if name == "tldctl" and rest.split()[1] == shell:
+                found.append(int(pid))
+        return found
 
     def pid(self):
         return awaited(self.pids)[0]
@@ -518,12 +526,16 @@ def streams():
 def json_lines():
     process = Publisher("-t", "2")
     process.do("evil")
+    # One that is written while it is read, which takes two processors.
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(process.pid, processors[-1:])
     process.do("spin")
     pid = str(process.pid)
     watch = subprocess.Popen([tldctl, "watch", "--json", "--interval", "0.05", "--pid", pid,
                               "--map", process.map], stdout=subprocess.PIPE,
                              text=True, env=environment)
     atexit.register(watch.kill)
+    os.sched_setaffinity(watch.pid, processors[:1])
     readings = []
 
     def value(reading, name):
