@@ -9,6 +9,7 @@ import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import time
 source = os.environ.get("SRC") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 build = os.path.join(source, os.environ.get("BUILD") or "build")
 tldctl = os.path.join(build, "bin", "tldctl")
-publisher = os.path.join(build, "tests-c", "tldctl", "publisher")
+programs = os.path.join(build, "tests-c", "tldctl")
 environment = {name: value for name, value in os.environ.items()
                if name not in ("COLUMNS", "NO_COLOR", "TMUX", "MAKEFLAGS", "MAKELEVEL")} | {"LC_ALL": "C.UTF-8"}
 patience = 20
@@ -54,20 +55,23 @@ def awaited(condition):
 
 
 class Publisher:
-    """A process to watch."""
+    """A process to watch, one of tests-c/tldctl."""
 
-    def __init__(self, *arguments, size=24):
-        self.process = subprocess.Popen([publisher, "-s", str(size), *arguments], stdin=subprocess.PIPE,
+    def __init__(self, *arguments, program="publisher"):
+        if program == "publisher":
+            arguments = ("-s", "24", *arguments)
+        self.process = subprocess.Popen([os.path.join(programs, program), *arguments], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         atexit.register(self.end)
-        self.answer("ready")
+        self.map = self.answer("ready")[-1].split()[1]  # its number: nobody else's is to be read
 
     def answer(self, last):
         lines = []
-        while not lines or lines[-1] != last:
-            line = self.process.stdout.readline()
+        while not lines or lines[-1].split()[:1] != [last]:
+            ready = select.select([self.process.stdout], [], [], patience)[0] or lines
+            line = self.process.stdout.readline() if ready else ""
             if not line:
-                raise RuntimeError("publisher ended")
+                raise RuntimeError(f"no answer of a program to watch, {last} is awaited")
             lines.append(line.rstrip("\n"))
         return lines
 
@@ -79,11 +83,6 @@ class Publisher:
     @property
     def pid(self):
         return self.process.pid
-
-    @property
-    def map(self):
-        """The number of its map, so that nobody else's is read."""
-        return next(number for kind, number in objects(self.pid) if kind == "map")
 
     def end(self):
         if self.process.poll() is None:
@@ -523,41 +522,50 @@ def streams():
     process.end()
 
 
+def readings_of(process, enough, processors=None):
+    """What watch says until that is enough, or for 400 readings."""
+    watch = subprocess.Popen([tldctl, "watch", "--json", "--interval", "0.05", "--pid", str(process.pid),
+                              "--map", process.map], stdout=subprocess.PIPE, text=True, env=environment)
+    atexit.register(watch.kill)
+    if processors:
+        os.sched_setaffinity(watch.pid, processors)
+    found = []
+    while len(found) < 12 or len(found) < 400 and not enough(found[-1]):
+        found.append(json.loads(watch.stdout.readline()))
+    watch.terminate()
+    watch.communicate()
+    return found
+
+
+def value(reading, name):
+    return next(value for value in reading["threads"][0]["values"] if value["name"] == name)
+
+
 def json_lines():
     process = Publisher("-t", "2")
     process.do("evil")
-    # One that is written while it is read, which takes two processors.
-    processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(process.pid, processors[-1:])
-    process.do("spin")
-    pid = str(process.pid)
-    watch = subprocess.Popen([tldctl, "watch", "--json", "--interval", "0.05", "--pid", pid,
-                              "--map", process.map], stdout=subprocess.PIPE,
-                             text=True, env=environment)
-    atexit.register(watch.kill)
-    os.sched_setaffinity(watch.pid, processors[:1])
-    readings = []
-
-    def value(reading, name):
-        thread = next(thread for thread in reading["threads"] if thread["tid"] == process.pid)
-        return next(value for value in thread["values"] if value["name"] == name)
-
-    while len(readings) < 12 or not any(value(reading, "name")["torn"] for reading in readings) and len(readings) < 400:
-        readings.append(json.loads(watch.stdout.readline()))
-    ok(any(value(reading, "name")["torn"] for reading in readings), "a reading that may be a mixture is marked")
+    readings = readings_of(process, lambda reading: True)
+    process.end()
     is_([reading["reading"] for reading in readings], list(range(1, len(readings) + 1)), "each reading is a line of JSON")
-    is_([value(readings[0], name)["changes_per_s"] for name in ("name", "request")], [None, None], "the first without rates")
+    is_([value(readings[0], name)["changes_per_s"] for name in ("deadline", "request")], [None, None], "the first without rates")
     is_(value(readings[-1], "request")["changes_per_s"], 0, "what stays has rate 0")
-    # At least every third reading sees another of two values that take turns.
-    span = sum(reading["elapsed_s"] for reading in readings[1:11])
-    rate = value(readings[10], "name")["changes_per_s"]
-    ok(0 < rate <= 10.001 / span, "what changes all the time has a change a reading at most", f"{rate}, {10 / span}")
-    ok(abs(rate * span - round(rate * span)) < 0.001, "and the rate is changes by seconds", rate * span)
     names = [value["name"] for value in readings[0]["threads"][0]["values"]]
     ok("\\x1b[31mred\\x0a\\x9b\\xff\\\\" in names, "names are escaped", names)
-    watch.terminate()
-    watch.wait()
+    validate(readings)
+
+    # What is written while it is read takes two processors.
+    processors = sorted(os.sched_getaffinity(0))
+    process = Publisher("24", program="raw")
+    os.sched_setaffinity(process.pid, processors[-1:])
+    for command in "cnt 0 1", "entry 0 0 2000 long", "publish 0", "spin 0":
+        process.do(command)
+    readings = readings_of(process, lambda reading: value(reading, "long")["torn"], processors[:1])
     process.end()
+    ok(any(value(reading, "long")["torn"] for reading in readings), "a reading that may be a mixture is marked")
+    span = sum(reading["elapsed_s"] for reading in readings[1:11])
+    rate = value(readings[10], "long")["changes_per_s"]
+    ok(0 < rate <= 10.001 / span, "what changes all the time has a change a reading at most", f"{rate}, {10 / span}")
+    ok(abs(rate * span - round(rate * span)) < 0.001, "and the rate is changes by seconds", rate * span)
     validate(readings)
 
 
