@@ -7,7 +7,7 @@
 # goes to DIRECTORY/result, its console to DIRECTORY/console, qemu's own words to
 # DIRECTORY/qemu. The exit status says nothing: a guest that panics ends qemu with 0.
 #
-# Environment: VM_SECONDS (480), after which the guest is killed; VM_CPUS (2).
+# Environment: VM_SECONDS (900), after which the guest is killed; VM_CPUS (2).
 
 set -euo pipefail
 
@@ -31,7 +31,7 @@ esac
 mkdir -p "$directory"
 rm -f "$directory"/{result,console,qemu}
 # Its own loader and libraries: it is from a later release than this machine's.
-timeout -k 5 "${VM_SECONDS:-480}" "$libraries"/ld-linux-*.so.2 --library-path "$libraries" \
+timeout -k 5 "${VM_SECONDS:-900}" "$libraries"/ld-linux-*.so.2 --library-path "$libraries" \
 	"$qemu/usr/bin/$program" -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" \
 	"${hardware[@]}" -accel tcg -smp "${VM_CPUS:-2}" -m 1G -no-reboot -nic none \
 	-display none -monitor none -serial "file:$directory/console" \

@@ -8,14 +8,14 @@
 # boot is listed, and fails the run under STRICT=1.
 #
 # Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
-# VM_SECONDS (480) for each; VM_PARAMETERS, words for guest.sh.
+# VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh.
 
 set -euo pipefail
 
 here=$(dirname "$0")
 results=$BUILD/vm/results
 tries=3
-export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-480}
+export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-900}
 
 progress() {
 	echo "vm: $1" >&2
