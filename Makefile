@@ -220,6 +220,7 @@ TEST_LIBS = -L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
 
 -include $(wildcard tests-c/*.mk $(T)/*.d)
 include Sources/tldctl/tldctl.mk
+include examples/scx_hint/scx_hint.mk
 
 $(T)/%.bpf.o: tests-c/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-test
 	@mkdir -p $(@D)

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+/*
+ * scx_hint.bpf.c - a scheduler that runs first those threads that say somebody waits for them.
+ *
+ * Programs say so in the TLD "sched.hint" (sched_hint.h, docs/hints.md). The policy:
+ *
+ * - Interactive before normal before background. Within a class, least virtual time first:
+ *   the time that a task ran, divided by its weight.
+ * - A task that wakes up gets an idle processor; if there is none, one that runs a lower class.
+ * - No class starves those below: each processor has a budget, refilled as time passes,
+ *   which a class (with those above it) uses up by running while a lower one waits; once it
+ *   is spent, the lower ones go first.
+ * - Hints of programs that the operator does not trust are no hints.
+ *
+ * Queues: one for each class in each domain, which is a set of processors that share a
+ * last-level cache. Queues of single processors would need balancing all the time, and one
+ * queue for all would be fought for by hundreds of processors; within a shared cache it
+ * matters little where a task runs. A processor that finds nothing in its own domain
+ * steals, and a task whose domain is busier than another moves there when it queues.
+ */
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "scx.bpf.h"
+#include "sched_hint.h"
+#include "scx_hint.h"
+#include "tld.bpf.h"
+
+TLD_KEYS(hint);
+
+#define MS 1000000ULL
+
+/* Longer deadlines are that long, lest a task wait for ever behind those with shorter ones. */
+#define DEADLINE_MAX (20 * MS)
+/* The longest that virtual time makes a task wait: the kernel's watchdog has 30 s. */
+#define PATIENCE (5000 * MS)
+/* Processors that are looked at for one that runs a lower class. */
+#define SCAN_MAX 64
+
+/* What runs on a processor if not known: nothing, or it is being decided. */
+#define UNKNOWN RANKS
+
+/* Options, and what the machine looks like: set by the loader. */
+const volatile bool use_hints = true, use_trust;
+const volatile __u64 slice_ns = 4 * MS, window_ns = 100 * MS;
+const volatile __u32 budget_percent[BUDGETS] = { 50, 90 };
+const volatile __u32 nr_domains = 1;
+const volatile __u16 cpu_order[CPUS_MAX];	/* processors, by domain */
+const volatile struct hint_cpus domain_cpus[DOMAINS_MAX];
+
+struct hint_cpu cpus[CPUS_MAX];
+struct hint_domain domains[DOMAINS_MAX];
+struct scx_hint_exit exited;
+
+struct task {
+	__u64 vtime;				/* on the clock of domain and rank_of_vtime */
+	__u32 domain, rank_of_vtime;
+	__u32 rank;				/* by its hint */
+	__u32 weight;				/* by nice value, cgroup and hint */
+	__u64 deadline;				/* by its hint, from now */
+	__s32 cpu;				/* where it ran, or -1 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task);
+} tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u8);
+} trusted SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STATS);
+	__type(key, __u32);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+#define CPU(id) (&cpus[(id) & (CPUS_MAX - 1)])
+#define DOMAIN(id) (&domains[(id) & (DOMAINS_MAX - 1)])
+
+static void count(__u32 stat)
+{
+	__u64 *counter = bpf_map_lookup_elem(&stats, &stat);
+
+	if (counter)
+		(*counter)++;
+}
+
+static __u64 queue(__u32 domain, __u32 rank)
+{
+	return domain * RANKS + rank;
+}
+
+static bool before(__u64 a, __u64 b)
+{
+	return (__s64)(a - b) < 0;
+}
+
+/* --- Hints --- */
+
+static bool is_trusted(struct task_struct *p)
+{
+	struct cgroup_subsys_state *css = &p->cgroups->dfl_cgrp->self;
+	__u64 id = p->cred->uid.val;
+	int i;
+
+	if (bpf_map_lookup_elem(&trusted, &id))
+		return true;
+	for (i = 0; i < 16 && css; i++) {
+		id = TRUST_CGROUP | css->cgroup->kn->id;
+		if (bpf_map_lookup_elem(&trusted, &id))
+			return true;
+		css = css->parent;
+	}
+	return false;
+}
+
+static __u64 read_hint(struct task_struct *p)
+{
+	__u64 *data = use_hints ? tld_get_named(p, hint, SCHED_HINT_NAME, sizeof(*data)) : 0;
+	__u64 value = data ? *(volatile __u64 *)data : 0;
+
+	if (!value)
+		return 0;
+	if (use_trust && !is_trusted(p)) {
+		count(STAT_REFUSED);
+		return 0;
+	}
+	count(STAT_HINTED);
+	return value;
+}
+
+/* What the thread says may be different each time; what is garbage means normal. */
+static void heed(struct task_struct *p, struct task *t)
+{
+	__u64 value = read_hint(p);
+	enum sched_hint_class class = sched_hint_class(value);
+
+	t->rank = class == SCHED_HINT_INTERACTIVE ? INTERACTIVE :
+		  class == SCHED_HINT_BACKGROUND ? BACKGROUND : NORMAL;
+	t->weight = p->scx.weight * sched_hint_weight(value) / 100 ?: 1;
+	t->deadline = sched_hint_deadline(value) ?: slice_ns;
+	if (t->deadline > DEADLINE_MAX)
+		t->deadline = DEADLINE_MAX;
+}
+
+/* --- Budgets --- */
+
+static void refill(__s32 id)
+{
+	__u64 now = scx_bpf_now(), passed = now - CPU(id)->refilled;
+	int i;
+
+	if (passed > window_ns)
+		passed = window_ns;
+	CPU(id)->refilled = now;
+	for (i = 0; i < BUDGETS; i++) {
+		__s64 left = CPU(id)->left[i] + passed * budget_percent[i] / 100;
+		__s64 most = window_ns * budget_percent[i] / 100;
+
+		CPU(id)->left[i] = left < most ? left : most;
+	}
+}
+
+/* The rank that goes first, for the budgets of those before it are spent. */
+static __u32 first_rank(__s32 id)
+{
+	return CPU(id)->left[NORMAL] <= 0 ? BACKGROUND : CPU(id)->left[INTERACTIVE] <= 0 ? NORMAL : INTERACTIVE;
+}
+
+static void charge(__s32 id, __u32 rank, __s64 ran)
+{
+	__s64 waiting = 0;
+	int i;
+
+	for (i = BUDGETS - 1; i >= 0; i--) {
+		__s64 least = -(__s64)(window_ns * budget_percent[i] / 100);
+
+		waiting += scx_bpf_dsq_nr_queued(queue(CPU(id)->domain, i + 1));
+		if (i < (int)rank || waiting <= 0)
+			continue;
+		CPU(id)->left[i] -= ran;
+		if (CPU(id)->left[i] < least)
+			CPU(id)->left[i] = least;
+	}
+}
+
+/* --- Virtual time --- */
+
+static void account(struct task *t, __s32 id)
+{
+	__u64 now = scx_bpf_now(), ran = now - CPU(id)->since;
+
+	CPU(id)->since = now;
+	CPU(id)->ran += ran;
+	t->vtime += ran * 100 / t->weight;
+	charge(id, CPU(id)->running, ran);
+}
+
+/*
+ * The task's virtual time in a domain and class. It takes along how far it was ahead or
+ * behind. Who slept is not owed more than a slice; and who is far ahead waits for PATIENCE
+ * at most, if all that are queued use all that it leaves them.
+ */
+static __u64 place(struct task *t, __u32 domain)
+{
+	__u64 now = DOMAIN(domain)->now[t->rank & 3];
+	__u64 queued = scx_bpf_dsq_nr_queued(queue(domain, t->rank)) + 1;
+	__u64 latest = now + PATIENCE * domain_cpus[domain & (DOMAINS_MAX - 1)].count / queued;
+
+	if (t->domain != domain || t->rank_of_vtime != t->rank) {
+		t->vtime += now - DOMAIN(t->domain)->now[t->rank_of_vtime & 3];
+		t->domain = domain;
+		t->rank_of_vtime = t->rank;
+	}
+	if (before(t->vtime, now - slice_ns))
+		t->vtime = now - slice_ns;
+	if (before(latest, t->vtime))
+		t->vtime = latest;
+	return t->vtime + t->deadline;
+}
+
+/* --- A task becomes runnable --- */
+
+SCX_OP(hint_select_cpu, struct task_struct *p, __s32 prev_cpu, __u64 wake_flags)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
+	bool is_idle = false;
+	__s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+
+	if (is_idle && t) {
+		heed(p, t);
+		place(t, CPU(cpu)->domain);
+		count(t->rank);
+		count(STAT_IDLE);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+	}
+	return cpu;
+}
+
+/* Stop a lower class on one of the domain's processors, its own one first. */
+static void preempt(struct task_struct *p, __u32 rank, __s32 own)
+{
+	__u32 domain = CPU(own)->domain & (DOMAINS_MAX - 1);
+	__u32 count_of = domain_cpus[domain].count, first = domain_cpus[domain].first;
+	__u32 seen, victim_runs = 0;
+	__s32 victim = -1, i;
+
+	bpf_for(i, 0, count_of < SCAN_MAX ? count_of : SCAN_MAX) {
+		__u32 id = i ? cpu_order[(first + (own + i) % count_of) & (CPUS_MAX - 1)] : own;
+
+		seen = CPU(id)->running;
+		if (seen <= rank || first_rank(id) > rank || !bpf_cpumask_test_cpu(id, p->cpus_ptr))
+			continue;
+		victim = id;
+		victim_runs = seen;
+		if (seen != UNKNOWN)
+			break;
+	}
+	/* Taken, so that the next task that wakes up looks for another one. */
+	if (victim < 0 || !__sync_bool_compare_and_swap(&CPU(victim)->running, victim_runs, rank))
+		return;
+	count(STAT_PREEMPTED);
+	scx_bpf_kick_cpu(victim, SCX_KICK_PREEMPT);
+}
+
+/* Its own domain, or one picked at random that has much less to do. */
+static __u32 domain_for(struct task_struct *p, __u32 rank, __u32 own)
+{
+	__u32 other = bpf_get_prandom_u32() % nr_domains & (DOMAINS_MAX - 1);
+	__u32 here = domain_cpus[own & (DOMAINS_MAX - 1)].count, there = domain_cpus[other].count;
+
+	if (other == own || (__u32)p->nr_cpus_allowed < here + there || !DOMAIN(other)->online)
+		return own;
+	return (scx_bpf_dsq_nr_queued(queue(other, rank)) + 2) * here <
+	       scx_bpf_dsq_nr_queued(queue(own, rank)) * there ? other : own;
+}
+
+SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
+	__s32 own = scx_bpf_task_cpu(p), idle;
+	__u32 domain;
+
+	/* The kernel's own work for one processor, on which others depend. */
+	if (!t || (p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1)) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+		return 0;
+	}
+	heed(p, t);
+	count(t->rank);
+	domain = nr_domains > 1 ? domain_for(p, t->rank, CPU(own)->domain) : CPU(own)->domain;
+	scx_bpf_dsq_insert_vtime(p, queue(domain, t->rank), slice_ns, place(t, domain), enq_flags);
+
+	idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	if (idle >= 0)
+		scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
+	else if (enq_flags & SCX_ENQ_WAKEUP && t->rank < BACKGROUND)
+		preempt(p, t->rank, own);
+	return 0;
+}
+
+/* --- A processor looks for work --- */
+
+static bool steal(__u32 own)
+{
+	__u32 i, rank;
+
+	bpf_for(i, 1, nr_domains) {
+		__u32 domain = (own + i) % nr_domains;
+
+		for (rank = 0; rank < RANKS; rank++)
+			if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
+				count(STAT_STOLEN);
+				return true;
+			}
+	}
+	return false;
+}
+
+SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
+{
+	struct task *t = prev && prev->scx.flags & SCX_TASK_QUEUED ?
+			 bpf_task_storage_get(&tasks, prev, 0, 0) : 0;
+	__u32 domain = CPU(cpu)->domain, first, rank, i;
+
+	refill(cpu);
+	first = first_rank(cpu);
+	/* From here on, who wakes up may preempt what is decided now. */
+	CPU(cpu)->running = UNKNOWN;
+	for (i = 0; i < RANKS; i++) {
+		rank = (first + i) % RANKS;
+		if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
+			if (rank >= first && first > INTERACTIVE)
+				count(STAT_BUDGET);
+			return 0;
+		}
+		/* What ran goes on: nobody of its class waits. */
+		if (t && t->rank == rank) {
+			CPU(cpu)->running = rank;
+			return 0;
+		}
+	}
+	if (!t)
+		steal(domain);
+	return 0;
+}
+
+/* --- A task runs --- */
+
+SCX_OP(hint_running, struct task_struct *p)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
+	__s32 cpu = bpf_get_smp_processor_id();
+	__u64 *now;
+
+	if (!t)
+		return 0;
+	now = &DOMAIN(t->domain)->now[t->rank_of_vtime & 3];
+	if (before(*now, t->vtime))
+		*now = t->vtime;
+	if (t->cpu >= 0 && t->cpu != cpu)
+		count(STAT_MIGRATED);
+	t->cpu = cpu;
+	CPU(cpu)->since = scx_bpf_now();
+	CPU(cpu)->ran = 0;
+	CPU(cpu)->running = t->rank;
+	return 0;
+}
+
+/*
+ * A task that no longer is of the class that it was started in may have to give way at once,
+ * and one that went on because nobody else waited, as soon as somebody does.
+ */
+SCX_OP(hint_tick, struct task_struct *p)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
+	__s32 cpu = bpf_get_smp_processor_id(), waiting = 0;
+	__u32 rank, domain = CPU(cpu)->domain;
+	bool is_lower;
+
+	if (!t)
+		return 0;
+	account(t, cpu);
+	rank = t->rank;
+	heed(p, t);
+	is_lower = t->rank > rank;
+	CPU(cpu)->running = t->rank;
+	if (!is_lower && CPU(cpu)->ran < slice_ns)
+		return 0;
+	for (rank = 0; rank < RANKS; rank++)
+		waiting += scx_bpf_dsq_nr_queued(queue(domain, rank));
+	if (waiting)
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	return 0;
+}
+
+SCX_OP(hint_stopping, struct task_struct *p, bool runnable)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
+	__s32 cpu = bpf_get_smp_processor_id();
+
+	if (t)
+		account(t, cpu);
+	CPU(cpu)->running = UNKNOWN;
+	return 0;
+}
+
+/* --- Tasks, processors and the scheduler come and go --- */
+
+SCX_OP(hint_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	struct task *t = bpf_task_storage_get(&tasks, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!t)
+		return -12; /* ENOMEM */
+	t->rank = t->rank_of_vtime = NORMAL;
+	t->weight = 100;
+	t->cpu = -1;
+	return 0;
+}
+
+SCX_OP(hint_cpu_online, __s32 cpu)
+{
+	__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1);
+	return 0;
+}
+
+SCX_OP(hint_cpu_offline, __s32 cpu)
+{
+	__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1);
+	return 0;
+}
+
+SCX_OP(hint_init)
+{
+	__s32 err = 0;
+	int i;
+
+	bpf_for(i, 0, nr_domains * RANKS) {
+		err = scx_bpf_create_dsq(i, -1);
+		if (err)
+			break;
+	}
+	bpf_for(i, 0, CPUS_MAX)
+		CPU(i)->running = UNKNOWN;
+	return err;
+}
+
+SCX_OP(hint_exit, struct scx_exit_info *info)
+{
+	exited.code = info->exit_code;
+	bpf_probe_read_kernel_str(exited.reason, sizeof(exited.reason), info->reason);
+	bpf_probe_read_kernel_str(exited.message, sizeof(exited.message), info->msg);
+	exited.kind = info->kind;
+	return 0;
+}
+
+SEC(".struct_ops")
+struct sched_ext_ops hint_ops = {
+	.select_cpu = (void *)hint_select_cpu,
+	.enqueue = (void *)hint_enqueue,
+	.dispatch = (void *)hint_dispatch,
+	.tick = (void *)hint_tick,
+	.running = (void *)hint_running,
+	.stopping = (void *)hint_stopping,
+	.init_task = (void *)hint_init_task,
+	.cpu_online = (void *)hint_cpu_online,
+	.cpu_offline = (void *)hint_cpu_offline,
+	.init = (void *)hint_init,
+	.exit = (void *)hint_exit,
+	.name = "hint",
+};
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+/*
+ * scx_hint.c - loads the scheduler, says what it does, and ends it.
+ *
+ * The scheduler is the kernel's as long as this process lives: however it ends, the kernel's
+ * own scheduler takes over. The data map stays pinned, so that programs go on publishing in it,
+ * and their hints are in effect at once when the scheduler is started again.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <grp.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "scx_hint.h"
+#include "sched_hint.h"
+#include "scx_hint.skel.h"
+#include "topology.h"
+
+/* linux/bpf.h has them since 6.4. */
+#define LINK_FLAG (1U << 13)	/* BPF_F_LINK */
+#define LINK_STRUCT_OPS 44	/* BPF_STRUCT_OPS */
+
+#define TRUST_MAX 256
+/* sched_ext/sched.h: a processor came or went while the scheduler was being attached. */
+#define ECODE_RESTART (1LL << 48)
+#define EXIT_ERROR 1024
+
+static struct {
+	bool stats, no_hints, verbose;
+	const char *pin, *group;
+	mode_t mode;
+	unsigned int budget[BUDGETS], window_ms, slice_us;
+	__u64 trust[TRUST_MAX];
+	unsigned int trusts;
+} options = { .pin = SCHED_HINT_PIN, .budget = { 50, 90 }, .window_ms = 100, .slice_us = 4000 };
+
+static volatile sig_atomic_t ended;
+
+static void end(int signal)
+{
+	(void)signal;
+	ended = 1;
+}
+
+__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
+{
+	va_list args;
+
+	fputs("scx_hint: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+/* --- Options --- */
+
+static unsigned int number(const char *text, const char *what, unsigned int from, unsigned int to,
+			   char **rest, struct argp_state *state)
+{
+	unsigned long value;
+	char *end_of;
+
+	errno = 0;
+	value = strtoul(text, &end_of, 10);
+	if (errno || end_of == text || *text == '-' || (*end_of && !rest) || value < from || value > to)
+		argp_error(state, "%s is a number from %u to %u, not \"%s\"", what, from, to, text);
+	if (rest)
+		*rest = end_of;
+	return value;
+}
+
+static void trust(const char *text, struct argp_state *state)
+{
+	struct stat cgroup;
+	__u64 id;
+
+	if (options.trusts == TRUST_MAX)
+		argp_error(state, "--trust may be given %d times", TRUST_MAX);
+	if (!strncmp(text, "uid:", 4)) {
+		id = number(text + 4, "a user's id", 0, 0xfffffffe, NULL, state);
+	} else if (!strncmp(text, "cgroup:", 7)) {
+		if (stat(text + 7, &cgroup) || !S_ISDIR(cgroup.st_mode))
+			argp_failure(state, 1, errno ?: ENOTDIR, "%s", text + 7);
+		id = TRUST_CGROUP | cgroup.st_ino; /* a cgroup's id is its directory's inode */
+	} else {
+		argp_error(state, "--trust takes uid:NUMBER or cgroup:DIRECTORY, not \"%s\"", text);
+		return;
+	}
+	options.trust[options.trusts++] = id;
+}
+
+static const struct argp_option argp_options[] = {
+	{ "stats", 's', NULL, 0, "Print what it did, each second", 0 },
+	{ "pin", 'p', "PATH", 0, "Pin the data map there (" SCHED_HINT_PIN ")", 0 },
+	{ "mode", 'm', "OCTAL", 0, "The pin's mode: who may write it may hint (0600)", 0 },
+	{ "group", 'g', "GROUP", 0, "The pin's group", 0 },
+	{ "trust", 't', "WHO", 0, "Follow hints of this user (uid:NUMBER), or of this cgroup and those below it "
+	  "(cgroup:DIRECTORY), only; may be repeated", 0 },
+	{ "budget", 'b', "A[,B]", 0, "Per cent of the time that the interactive class (A), and it and the normal "
+	  "one (B), may take while others wait (50,90)", 0 },
+	{ "window", 'w', "MS", 0, "The longest, in ms, that they do so at a stretch (100)", 0 },
+	{ "slice", 'S', "US", 0, "How long, in us, a task runs while others of its class wait (4000)", 0 },
+	{ "no-hints", 'n', NULL, 0, "Take all threads for normal ones, to compare", 0 },
+	{ "verbose", 'v', NULL, 0, "What libbpf says", 0 },
+	{ 0 }
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	char *rest;
+
+	switch (key) {
+	case 's': options.stats = true; break;
+	case 'n': options.no_hints = true; break;
+	case 'v': options.verbose = true; break;
+	case 'p': options.pin = arg; break;
+	case 'g': options.group = arg; break;
+	case 't': trust(arg, state); break;
+	case 'w': options.window_ms = number(arg, "--window", 10, 1000, NULL, state); break;
+	case 'S': options.slice_us = number(arg, "--slice", 100, 20000, NULL, state); break;
+	case 'm':
+		options.mode = strtoul(arg, &rest, 8);
+		if (*rest || !options.mode || options.mode > 0777)
+			argp_error(state, "--mode is an octal number up to 777, not \"%s\"", arg);
+		break;
+	case 'b':
+		options.budget[INTERACTIVE] = number(arg, "--budget", 1, 99, &rest, state);
+		if (*rest == ',')
+			options.budget[NORMAL] = number(rest + 1, "--budget", 1, 99, NULL, state);
+		else if (*rest)
+			argp_error(state, "--budget takes one number or two, as in 50,90, not \"%s\"", arg);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static const struct argp argp = {
+	argp_options, parse, NULL,
+	"A CPU scheduler that runs first the threads that say somebody waits for them, in the task "
+	"local datum \"" SCHED_HINT_NAME "\"."
+	"\vIt schedules this machine until Ctrl-C; however it ends, the kernel's own scheduler "
+	"goes on. Exit status: 0 after Ctrl-C or SIGTERM, 1 if it failed or the kernel ended it, "
+	"64 for wrong options.",
+	NULL, NULL, NULL
+};
+
+/* --- The scheduler --- */
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return options.verbose || level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
+/* The directory, which all may search, and where libbpf is to look for the map, or put it. */
+static int prepare_pin(struct bpf_map *map)
+{
+	char *path = strdup(options.pin);
+	int err = path ? 0 : -ENOMEM;
+
+	if (!err && mkdir(dirname(path), 0755) && errno != EEXIST) {
+		err = -errno;
+		complain("%s cannot be made: %s. Is the BPF file system mounted "
+			 "(mount -t bpf bpf /sys/fs/bpf)?", path, strerror(errno));
+	}
+	free(path);
+	return err ?: bpf_map__set_pin_path(map, options.pin);
+}
+
+static int set_pin_owner(void)
+{
+	struct group *group = options.group ? getgrnam(options.group) : NULL;
+
+	if (options.group && !group) {
+		complain("there is no group %s", options.group);
+		return -ENOENT;
+	}
+	if ((group && chown(options.pin, -1, group->gr_gid)) ||
+	    (options.mode && chmod(options.pin, options.mode))) {
+		complain("%s: %s", options.pin, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+static void configure(struct scx_hint *skel)
+{
+	struct topology topology;
+	unsigned int i;
+
+	topology_read(&topology);
+	skel->rodata->nr_domains = topology.domains;
+	memcpy((void *)skel->rodata->cpu_order, topology.order, sizeof(topology.order));
+	memcpy((void *)skel->rodata->domain_cpus, topology.of, sizeof(topology.of));
+	for (i = 0; i < CPUS_MAX; i++) {
+		skel->bss->cpus[i].domain = topology.domain[i];
+		skel->bss->domains[topology.domain[i]].online += topology.online[i];
+	}
+	skel->rodata->use_hints = !options.no_hints;
+	skel->rodata->use_trust = options.trusts;
+	skel->rodata->slice_ns = options.slice_us * 1000ULL;
+	skel->rodata->window_ns = options.window_ms * 1000000ULL;
+	for (i = 0; i < BUDGETS; i++)
+		skel->rodata->budget_percent[i] = options.budget[i];
+	/* So that the scheduler ends with this process, whatever ends that. */
+	bpf_map__set_map_flags(skel->maps.hint_ops, bpf_map__map_flags(skel->maps.hint_ops) | LINK_FLAG);
+	/* These sleep. Older libbpfs have no section name to say so. */
+	bpf_program__set_flags(skel->progs.hint_init, BPF_F_SLEEPABLE);
+	bpf_program__set_flags(skel->progs.hint_init_task, BPF_F_SLEEPABLE);
+}
+
+static struct scx_hint *load(void)
+{
+	struct scx_hint *skel;
+	unsigned int i;
+	int err;
+
+	if (access("/sys/kernel/sched_ext", F_OK)) {
+		complain("this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.12)");
+		return NULL;
+	}
+	skel = scx_hint__open();
+	if (!skel) {
+		complain("cannot be opened: %s", strerror(errno));
+		return NULL;
+	}
+	configure(skel);
+	err = prepare_pin(skel->maps.tld_data_map) ?: scx_hint__load(skel);
+	if (err)
+		complain("cannot be loaded: %s%s", strerror(-err), err == -EPERM ? ": it takes root" :
+			 err == -EINVAL ? ": is the pin another map? Then remove it, or choose --pin" : "");
+	for (i = 0; i < options.trusts && !err; i++)
+		err = bpf_map_update_elem(bpf_map__fd(skel->maps.trusted), &options.trust[i], &(__u8){ 1 }, BPF_ANY);
+	if (err || set_pin_owner()) {
+		scx_hint__destroy(skel);
+		return NULL;
+	}
+	return skel;
+}
+
+/* libbpf before 1.2 puts the scheduler in place, but does not start it. */
+static struct bpf_link *start(struct scx_hint *skel, int *link_fd)
+{
+	struct bpf_link *link = bpf_map__attach_struct_ops(skel->maps.hint_ops);
+
+	*link_fd = -1;
+	if (link && libbpf_major_version() == 1 && libbpf_minor_version() < 2) {
+		*link_fd = bpf_link_create(bpf_map__fd(skel->maps.hint_ops), 0, LINK_STRUCT_OPS, NULL);
+		if (*link_fd < 0) {
+			int err = errno;
+
+			bpf_link__destroy(link);
+			errno = err;
+			return NULL;
+		}
+	}
+	return link;
+}
+
+static void print_stats(struct scx_hint *skel, __u64 before[STATS])
+{
+	int cpu, cpus = libbpf_num_possible_cpus();
+	__u64 values[CPUS_MAX], now[STATS] = { 0 };
+	__u32 i;
+
+	for (i = 0; i < STATS; i++) {
+		if (cpus > CPUS_MAX || bpf_map_lookup_elem(bpf_map__fd(skel->maps.stats), &i, values))
+			return;
+		for (cpu = 0; cpu < cpus; cpu++)
+			now[i] += values[cpu];
+	}
+#define SINCE(stat) (unsigned long long)(now[STAT_##stat] - before[STAT_##stat])
+	printf("interactive %llu normal %llu background %llu hinted %llu refused %llu idle %llu "
+	       "preempted %llu migrated %llu stolen %llu budget %llu\n",
+	       SINCE(INTERACTIVE), SINCE(NORMAL), SINCE(BACKGROUND), SINCE(HINTED), SINCE(REFUSED), SINCE(IDLE),
+	       SINCE(PREEMPTED), SINCE(MIGRATED), SINCE(STOLEN), SINCE(BUDGET));
+	memcpy(before, now, sizeof(now));
+}
+
+/* Return: whether it is to be started again. */
+static bool report_exit(const struct scx_hint_exit *exited)
+{
+	if (exited->kind && exited->code & ECODE_RESTART)
+		return true;
+	if (exited->kind >= EXIT_ERROR || !ended)
+		complain("the kernel ended the scheduler: %s%s%s (kind %d, code %lld). Its own goes on.",
+			 exited->reason, *exited->message ? ": " : "", exited->message, exited->kind,
+			 (long long)exited->code);
+	return false;
+}
+
+/* Return: an exit status, or -1 to start again. */
+static int run(void)
+{
+	const struct timespec tenth = { .tv_nsec = 100000000 };
+	__u64 before[STATS] = { 0 };
+	struct scx_hint *skel = load();
+	struct bpf_link *link;
+	int link_fd, status, i;
+
+	if (!skel)
+		return 1;
+	link = start(skel, &link_fd);
+	if (!link) {
+		complain("cannot be started: %s%s", strerror(errno),
+			 errno == EBUSY ? ": another sched_ext scheduler runs" : "");
+		scx_hint__destroy(skel);
+		return 1;
+	}
+	printf("scheduling; data map %s; Ctrl-C ends it\n", options.pin);
+	for (i = 1; !ended && !skel->bss->exited.kind; i++) {
+		nanosleep(&tenth, NULL);
+		if (options.stats && i % 10 == 0)
+			print_stats(skel, before);
+	}
+	if (link_fd >= 0)
+		close(link_fd);
+	bpf_link__destroy(link);
+	status = report_exit(&skel->bss->exited) ? -1 : !ended;
+	scx_hint__destroy(skel);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const struct sigaction action = { .sa_handler = end };
+	int status;
+
+	argp_err_exit_status = 64;
+	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	libbpf_set_print(print_libbpf);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	do
+		status = run();
+	while (status < 0 && !ended);
+	return status < 0 ? 0 : status;
+}
