@@ -268,7 +268,8 @@ static void preempt(struct task_struct *p, __u32 rank, __s32 own)
 	/* Taken, so that the next task that wakes up looks for another one. */
 	if (victim < 0 || !__sync_bool_compare_and_swap(&CPU(victim)->running, victim_runs, rank))
 		return;
-	count(STAT_PREEMPTED);
+	if (victim_runs != UNKNOWN)
+		count(STAT_PREEMPTED);
 	scx_bpf_kick_cpu(victim, SCX_KICK_PREEMPT);
 }
 

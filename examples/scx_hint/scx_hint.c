@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "scx_hint.h"
@@ -223,6 +224,35 @@ static void configure(struct scx_hint *skel)
 	bpf_program__set_flags(skel->progs.hint_init_task, BPF_F_SLEEPABLE);
 }
 
+/*
+ * Kernels from 7.1 on that were built with an old pahole tell of some functions an argument
+ * that nobody passes, and then no scheduler loads that makes queues.
+ */
+static bool has_malformed_btf(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const struct btf_type *type;
+	bool is_malformed = false;
+
+	type = btf__type_by_id(btf, btf__find_by_name_kind(btf, "scx_bpf_create_dsq", BTF_KIND_FUNC));
+	if (type)
+		is_malformed = btf_vlen(btf__type_by_id(btf, type->type)) != 2;
+	btf__free(btf);
+	return is_malformed;
+}
+
+static void complain_of_load(int err)
+{
+	if (err == -EPERM)
+		complain("cannot be loaded: it takes root");
+	else if (has_malformed_btf())
+		complain("cannot be loaded: this kernel has malformed BTF, for it was built with pahole before "
+			 "1.26; no scheduler that makes queues loads. Take another build of it");
+	else
+		complain("cannot be loaded: %s%s", strerror(-err), err == -EINVAL ?
+			 ". Is the pin another map? Then remove it, or choose --pin" : "");
+}
+
 static struct scx_hint *load(void)
 {
 	struct scx_hint *skel;
@@ -241,8 +271,7 @@ static struct scx_hint *load(void)
 	configure(skel);
 	err = prepare_pin(skel->maps.tld_data_map) ?: scx_hint__load(skel);
 	if (err)
-		complain("cannot be loaded: %s%s", strerror(-err), err == -EPERM ? ": it takes root" :
-			 err == -EINVAL ? ": is the pin another map? Then remove it, or choose --pin" : "");
+		complain_of_load(err);
 	for (i = 0; i < options.trusts && !err; i++)
 		err = bpf_map_update_elem(bpf_map__fd(skel->maps.trusted), &options.trust[i], &(__u8){ 1 }, BPF_ANY);
 	if (err || set_pin_owner()) {
