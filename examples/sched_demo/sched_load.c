@@ -2,7 +2,7 @@
 /*
  * sched_load.c - load for a scheduler, and what becomes of it.
  *
- *	sched_load calibrate		prints how many rounds of work take 1 ms
+ *	sched_load calibrate [-t N]	prints how many rounds of work take 1 ms, while N threads work
  *	sched_load wake [OPTION...]	threads that wake up each few ms and compute for a moment
  *	sched_load burn [OPTION...]	threads that compute all the time
  *
@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ enum mode { CALIBRATE, WAKE, BURN };
 
 static struct {
 	enum mode mode;
-	unsigned int threads, ms, uid;
+	unsigned int threads, ms, uid, gid;
 	int nice;
 	uint64_t rounds;		/* of work in a ms */
 	const char *hint, *pin;
@@ -88,22 +89,14 @@ __attribute__((noinline)) static void work(uint64_t rounds)
 	__asm__ volatile("" : : "r"(value));
 }
 
-/* How much is done in 20 ms, at best of 5 times. */
-static uint64_t calibrate(void)
-{
-	const uint64_t rounds = 1000000;
-	int64_t least = INT64_MAX, took;
-
-	for (int i = 0; i < 5; i++) {
-		took = -now();
-		work(rounds);
-		took += now();
-		least = took < least ? took : least;
-	}
-	return rounds * MS / least;
-}
-
 /* --- Threads --- */
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
 
 static void give_hint(void)
 {
@@ -115,6 +108,31 @@ static void give_hint(void)
 	for (unsigned int i = 0; i < 3; i++)
 		if (!strcmp(options.hint, names[i]))
 			__atomic_store_n(hint, sched_hint(i, 0, 0), __ATOMIC_RELAXED);
+}
+
+/* Rounds in a ms, of 20 equal parts the middle one: neither the luckiest nor what was disturbed. */
+static void *calibrate(void *arg)
+{
+	enum { PARTS = 20 };
+	const uint64_t rounds = 200000;
+	struct thread *thread = arg;
+	uint64_t took[PARTS];
+	cpu_set_t one;
+
+	/* The first moments are too short for threads to be spread. */
+	CPU_ZERO(&one);
+	CPU_SET(thread - threads, &one);
+	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+
+	for (int i = 0; i < PARTS; i++) {
+		int64_t from = now();
+
+		work(rounds);
+		took[i] = now() - from;
+	}
+	qsort(took, PARTS, sizeof(*took), compare);
+	thread->rounds = rounds * MS / took[PARTS / 2];
+	return NULL;
 }
 
 static void *wake(void *arg)
@@ -153,13 +171,6 @@ static void *burn(void *arg)
 
 /* --- What became of it --- */
 
-static int compare(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 static void print_latencies(void)
 {
 	static uint64_t all[THREADS_MAX * 1024];
@@ -171,8 +182,9 @@ static void print_latencies(void)
 	if (!samples)
 		fail("nothing was measured", ETIME);
 	qsort(all, samples, sizeof(*all), compare);
-	printf("wakes %zu p50 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64 "\n", samples, all[samples / 2] / 1000,
-	       all[samples * 99 / 100] / 1000, all[samples - 1] / 1000);
+	printf("wakes %zu p50 %" PRIu64 " p90 %" PRIu64 " p99 %" PRIu64 " p999 %" PRIu64 " max %" PRIu64 "\n", samples,
+	       all[samples / 2] / 1000, all[samples * 9 / 10] / 1000, all[samples * 99 / 100] / 1000,
+	       all[samples * 999 / 1000] / 1000, all[samples - 1] / 1000);
 }
 
 static void print_work(void)
@@ -183,12 +195,18 @@ static void print_work(void)
 		rounds += threads[i].rounds;
 		least = threads[i].rounds < least ? threads[i].rounds : least;
 	}
-	/* What the same work would have taken alone: us of a processor. */
-	printf("work %" PRIu64 " least %" PRIu64 "\n", rounds * 1000 / options.rounds, least * 1000 / options.rounds);
+	if (options.mode == CALIBRATE) {
+		printf("%" PRIu64 "\n", rounds / options.threads);
+		return;
+	}
+	/* What it would have taken while calibrate looked: us of a processor. */
+	printf("work %" PRIu64 " least %" PRIu64 "\n", rounds * 1000 / options.rounds,
+	       least * 1000 / options.rounds);
 }
 
 static void run(void)
 {
+	static void *(*const of_mode[])(void *) = { calibrate, wake, burn };
 	int err;
 
 	counts_from = now() + WARM_UP;
@@ -196,8 +214,8 @@ static void run(void)
 	for (unsigned int i = 0; i < options.threads; i++) {
 		threads[i].seed = i + 1;
 		threads[i].latency = calloc(SAMPLES_MAX, sizeof(uint64_t));
-		err = threads[i].latency ? pthread_create(&threads[i].id, NULL,
-							  options.mode == WAKE ? wake : burn, &threads[i]) : ENOMEM;
+		err = threads[i].latency ? pthread_create(&threads[i].id, NULL, of_mode[options.mode],
+							  &threads[i]) : ENOMEM;
 		if (err)
 			fail("a thread cannot be started", err);
 	}
@@ -214,11 +232,12 @@ static void run(void)
 static const struct argp_option argp_options[] = {
 	{ "threads", 't', "N", 0, "How many (1)", 0 },
 	{ "time", 'T', "MS", 0, "For how long (1000), after 300 ms that do not count", 0 },
-	{ "rounds", 'r', "N", 0, "What calibrate said; else it is found out first", 0 },
+	{ "rounds", 'r', "N", 0, "What calibrate said", 0 },
 	{ "hint", 'H', "CLASS", 0, "interactive, normal or background; without it, no hint is given", 0 },
 	{ "pin", 'p', "PATH", 0, "The scheduler's data map (" SCHED_HINT_PIN ")", 0 },
 	{ "nice", 'n', "N", 0, "With that nice value", 0 },
 	{ "uid", 'u', "UID", 0, "Become that user first", 0 },
+	{ "gid", 'g', "GID", 0, "And of that group", 0 },
 	{ 0 }
 };
 
@@ -228,13 +247,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	char *end = NULL;
 	long long value = arg ? strtoll(arg, &end, 10) : 0;
 
-	if (arg && key && strchr("tTrun", key) && (*end || end == arg))
+	if (arg && key && strchr("tTrung", key) && (*end || end == arg))
 		argp_error(state, "\"%s\" is no number", arg);
 	switch (key) {
 	case 't': options.threads = value; break;
 	case 'T': options.ms = value; break;
 	case 'r': options.rounds = value; break;
 	case 'u': options.uid = value; break;
+	case 'g': options.gid = value; break;
 	case 'n': options.nice = value; break;
 	case 'H': options.hint = arg; break;
 	case 'p': options.pin = arg; break;
@@ -249,6 +269,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (options.threads < 1 || options.threads > THREADS_MAX || options.ms < 1)
 			argp_error(state, "1 to %d threads, at least 1 ms", THREADS_MAX);
+		if (options.mode != CALIBRATE && !options.rounds)
+			argp_error(state, "how many --rounds of work are there in a ms? \"calibrate\" tells");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -266,16 +288,10 @@ int main(int argc, char **argv)
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	if (setpriority(PRIO_PROCESS, 0, options.nice))
 		fail("no such nice value", errno);
-	if (options.mode == CALIBRATE) {
-		printf("%" PRIu64 "\n", calibrate());
-		return 0;
-	}
-	if (!options.rounds)
-		options.rounds = calibrate();
-	if (options.uid && (setgid(options.uid) || setuid(options.uid)))
+	if ((options.gid && setgid(options.gid)) || (options.uid && setuid(options.uid)))
 		fail("cannot become that user", errno);
 	if (options.hint) {
-		int err = tld_follow(options.pin);
+		int err = tld_follow(options.pin) ?: tld_follow_status(options.pin);
 
 		if (err)
 			fail(options.pin, -err);

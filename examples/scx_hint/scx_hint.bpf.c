@@ -43,7 +43,7 @@ TLD_KEYS(hint);
 
 /* Options, and what the machine looks like: set by the loader. */
 const volatile bool use_hints = true, use_trust;
-const volatile __u64 slice_ns = 4 * MS, window_ns = 100 * MS;
+const volatile __u64 slice_ns = 3 * MS, window_ns = 100 * MS;
 const volatile __u32 budget_percent[BUDGETS] = { 50, 90 };
 const volatile __u32 nr_domains = 1;
 const volatile __u16 cpu_order[CPUS_MAX];	/* processors, by domain */

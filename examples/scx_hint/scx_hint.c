@@ -45,7 +45,7 @@ static struct {
 	unsigned int budget[BUDGETS], window_ms, slice_us;
 	__u64 trust[TRUST_MAX];
 	unsigned int trusts;
-} options = { .pin = SCHED_HINT_PIN, .budget = { 50, 90 }, .window_ms = 100, .slice_us = 4000 };
+} options = { .pin = SCHED_HINT_PIN, .budget = { 50, 90 }, .window_ms = 100, .slice_us = 3000 };
 
 static volatile sig_atomic_t ended;
 
@@ -106,14 +106,15 @@ static void trust(const char *text, struct argp_state *state)
 static const struct argp_option argp_options[] = {
 	{ "stats", 's', NULL, 0, "Print what it did, each second", 0 },
 	{ "pin", 'p', "PATH", 0, "Pin the data map there (" SCHED_HINT_PIN ")", 0 },
-	{ "mode", 'm', "OCTAL", 0, "The pin's mode: who may write it may hint (0600)", 0 },
-	{ "group", 'g', "GROUP", 0, "The pin's group", 0 },
+	{ "mode", 'm', "OCTAL", 0, "The pin's mode: who may write it may hint (0600). Others may not, "
+	  "or programs do not trust it", 0 },
+	{ "group", 'g', "GROUP", 0, "The pin's group, a name or a number", 0 },
 	{ "trust", 't', "WHO", 0, "Follow hints of this user (uid:NUMBER), or of this cgroup and those below it "
 	  "(cgroup:DIRECTORY), only; may be repeated", 0 },
 	{ "budget", 'b', "A[,B]", 0, "Per cent of the time that the interactive class (A), and it and the normal "
 	  "one (B), may take while others wait (50,90)", 0 },
 	{ "window", 'w', "MS", 0, "The longest, in ms, that they do so at a stretch (100)", 0 },
-	{ "slice", 'S', "US", 0, "How long, in us, a task runs while others of its class wait (4000)", 0 },
+	{ "slice", 'S', "US", 0, "How long, in us, a task runs while others of its class wait (3000)", 0 },
 	{ "no-hints", 'n', NULL, 0, "Take all threads for normal ones, to compare", 0 },
 	{ "verbose", 'v', NULL, 0, "What libbpf says", 0 },
 	{ 0 }
@@ -182,16 +183,27 @@ static int prepare_pin(struct bpf_map *map)
 	return err ?: bpf_map__set_pin_path(map, options.pin);
 }
 
+/* A name, or a number. */
+static int find_group(gid_t *gid)
+{
+	struct group *group = getgrnam(options.group);
+	char *rest;
+
+	*gid = group ? group->gr_gid : strtoul(options.group, &rest, 10);
+	if (group || (*options.group && !*rest))
+		return 0;
+	complain("there is no group %s", options.group);
+	return -ENOENT;
+}
+
 static int set_pin_owner(void)
 {
-	struct group *group = options.group ? getgrnam(options.group) : NULL;
+	gid_t gid = -1;
+	int err = options.group ? find_group(&gid) : 0;
 
-	if (options.group && !group) {
-		complain("there is no group %s", options.group);
-		return -ENOENT;
-	}
-	if ((group && chown(options.pin, -1, group->gr_gid)) ||
-	    (options.mode && chmod(options.pin, options.mode))) {
+	if (err)
+		return err;
+	if (chown(options.pin, -1, gid) || (options.mode && chmod(options.pin, options.mode))) {
 		complain("%s: %s", options.pin, strerror(errno));
 		return -errno;
 	}

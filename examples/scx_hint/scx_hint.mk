@@ -63,3 +63,23 @@ $(GUEST)/$(1)/sched_load: examples/sched_demo/sched_load.c examples/scx_hint/sch
 endef
 $(eval $(call guest_sched_load,x86-64))
 $(eval $(call guest_sched_load,arm64))
+
+# --- The demonstration -------------------------------------------------------------------
+
+SCHED_DEMO = examples/sched_demo
+SCHED_DEMO_GUEST = $(GUEST)/scx_hint-x86-64-4k/scx_hint $(GUEST)/x86-64/sched_load
+SCHED_DEMO_HOST = $(addprefix $(BUILD)/examples/,scx_hint sched_load)
+PACKAGES_DEMO_SCHED = $(PACKAGES_TLDCTL) gnuplot-nox python3 xz-utils
+
+$(BUILD)/.packages-demo-sched:
+	$(call need_packages,$(PACKAGES_DEMO_SCHED))
+
+$(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) tests-c/vm/init $(SCHED_DEMO)/guest.sh $(SCHED_DEMO)/regimes.sh
+	$(call say,CPIO)
+	$(Q)tests-c/vm/initramfs.sh $@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-x86-64/bin/busybox @/ $^
+
+# The newest packaged kernel, or the newest of the series KERNEL=7.2. HOST=1: the running one.
+.PHONY: demo-sched
+demo-sched: $(if $(HOST),$(SCHED_DEMO_HOST),$(GUEST)/sched_demo.cpio) | $(BUILD)/.packages-demo-sched ## what hints gain, in a guest; HOST=1, KERNEL=7.2, ROUNDS=5
+	@$(SCHED_DEMO)/demo-sched.sh $(if $(HOST),--host $(BUILD)/examples,--guest $(GUEST)/sched_demo.cpio) \
+		--output $(BUILD)/sched_demo $(ROUNDS:%=--rounds %)

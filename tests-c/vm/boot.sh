@@ -7,7 +7,8 @@
 # goes to DIRECTORY/result, its console to DIRECTORY/console, qemu's own words to
 # DIRECTORY/qemu. The exit status says nothing: a guest that panics ends qemu with 0.
 #
-# Environment: VM_SECONDS (900), after which the guest is killed; VM_CPUS (2).
+# Environment: VM_SECONDS (900), after which the guest is killed; VM_CPUS (2); VM_OPTIONS,
+# more for qemu.
 
 set -euo pipefail
 
@@ -33,7 +34,7 @@ rm -f "$directory"/{result,console,qemu}
 # Its own loader and libraries: it is from a later release than this machine's.
 timeout -k 5 "${VM_SECONDS:-900}" "$libraries"/ld-linux-*.so.2 --library-path "$libraries" \
 	"$qemu/usr/bin/$program" -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" \
-	"${hardware[@]}" -accel tcg -smp "${VM_CPUS:-2}" -m 1G -no-reboot -nic none \
+	"${hardware[@]}" ${VM_OPTIONS-} -accel tcg -smp "${VM_CPUS:-2}" -m 1G -no-reboot -nic none \
 	-display none -monitor none -serial "file:$directory/console" \
 	-device virtio-serial-pci -chardev "file,id=result,path=$directory/result" \
 	-device virtserialport,chardev=result,name=result \

@@ -1,0 +1,129 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+#
+# regimes.sh DIRECTORY ROUNDS MS PART... - load under one scheduler after the other, ROUNDS times.
+#
+# Runs in the guest, or as root on a machine that has sched_ext. DIRECTORY has scx_hint and
+# sched_load, and for the part "server" http and http-load. Prints a line for each figure:
+#
+#	figure ROUND REGIME NAME VALUE...
+#
+# Parts: "load" (latency beside burners, and burners alone), "lies" (a program that calls all
+# its threads interactive), "server".
+
+set -u
+directory=$1 rounds=$2 ms=$3
+shift 3
+cpus=$(nproc)
+burners=$((2 * cpus)) wakers=$((2 * cpus))
+pin=/sys/fs/bpf/hints/tld_data_map
+work=$(mktemp -d)
+scheduler= server=
+
+fail() {
+	echo "failed: $1"
+	exit 1
+}
+
+# Whatever was started ends with this script.
+clean_up() {
+	for pid in $scheduler $server; do
+		kill "$pid" 2>/dev/null
+	done
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+start_scheduler() { # option...
+	"$directory/scx_hint" "$@" >"$work/scheduler" 2>&1 &
+	scheduler=$!
+	until grep -q '^scheduling' "$work/scheduler"; do
+		kill -0 "$scheduler" 2>/dev/null || fail "scx_hint: $(cat "$work/scheduler")"
+		sleep 0.1
+	done
+}
+
+# It must be the one that scheduled all the time.
+stop_scheduler() {
+	kill -INT "$scheduler"
+	wait "$scheduler" || fail "scx_hint: $(cat "$work/scheduler")"
+	scheduler=
+}
+
+load() { # mode option...
+	mode=$1
+	shift
+	"$directory/sched_load" "$mode" --rounds "$rate" --time "$ms" "$@" || fail "sched_load $mode"
+}
+
+figures() { # regime name file
+	echo "figure $round $1 $2 $(cat "$3")"
+}
+
+# Threads that wake up, beside burners.
+both() { # regime option-of-the-threads-that-wake-up...
+	regime=$1
+	shift
+	load burn --threads $burners >"$work/burn" &
+	burn=$!
+	load wake --threads $wakers "$@" >"$work/wake"
+	wait $burn
+	figures "$regime" beside "$work/burn"
+	figures "$regime" latency "$work/wake"
+}
+
+alone() { # regime
+	load burn --threads $burners >"$work/burn"
+	figures "$1" alone "$work/burn"
+}
+
+# Two users with as many burners each, of whom the second may lie.
+two_users() { # regime option-of-the-second...
+	regime=$1
+	shift
+	load burn --threads $burners --uid 1000 --gid 1000 >"$work/first" &
+	first=$!
+	load burn --threads $burners --uid 1001 --gid 1000 "$@" >"$work/second"
+	wait $first
+	figures "$regime" others "$work/first"
+	figures "$regime" liar "$work/second"
+}
+
+part_load() {
+	both default
+	both nice --nice -10
+	alone default
+	start_scheduler --no-hints
+	both off --hint interactive
+	alone off
+	stop_scheduler
+	start_scheduler
+	both hints --hint interactive
+	stop_scheduler
+}
+
+part_lies() {
+	start_scheduler --group 1000 --mode 0660
+	two_users honest
+	two_users lying --hint interactive
+	stop_scheduler
+	start_scheduler --group 1000 --mode 0660 --trust uid:0
+	two_users distrusted --hint interactive
+	stop_scheduler
+}
+
+[ "$(id -u)" = 0 ] || fail "a scheduler takes root"
+[ -e /sys/kernel/sched_ext ] || fail "this kernel has no sched_ext"
+rate=$("$directory/sched_load" calibrate --threads "$cpus") || fail "sched_load calibrate"
+# The pin's mode stays from one scheduler to the next.
+rm -f $pin
+round=1
+while [ "$round" -le "$rounds" ]; do
+	echo "round $round of $rounds"
+	for part; do
+		"part_$part" || fail "part $part"
+	done
+	round=$((round + 1))
+done
+echo done
