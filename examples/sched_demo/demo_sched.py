@@ -146,18 +146,16 @@ def print_table(names, figures):
 def draw(output, figures):
     """The latencies' distribution under each regime, with gnuplot."""
     words = {"default": "the kernel's scheduler", "nice": "the same, nice -10",
-             "off": "scx\\\\_hint, hints off", "hints": "scx\\\\_hint, hints on"}
-    data = output / "latency.dat"
+             "off": "scx_hint, hints off", "hints": "scx_hint, hints on"}
+    data, picture = output / "latency.dat", output / "latency.svg"
     with data.open("w") as file:
-        for regime in words:
+        for regime, title in words.items():
+            file.write(f'"{title}"\n')
             for place, key in enumerate(("p50", "p90", "p99", "p999", "max")):
-                values = figures[regime, "latency", key]
-                file.write(f"{place} {statistics.median(values) / 1000} {min(values) / 1000} {max(values) / 1000}\n")
+                values = [value / 1000 for value in figures[regime, "latency", key]]
+                file.write(f"{place} {statistics.median(values)} {min(values)} {max(values)}\n")
             file.write("\n\n")
-    picture = output / "latency.svg"
-    settings = {"data": data, "picture": picture, **words}
-    definitions = ";".join(f"{key}='{value}'" for key, value in settings.items() if key != "default")
-    subprocess.run(["gnuplot", "-e", f"{definitions};kernels=\"{words['default']}\"", HERE / "picture.gnuplot"], check=True)
+    subprocess.run(["gnuplot", "-e", f"data='{data}';picture='{picture}'", HERE / "picture.gnuplot"], check=True)
     return picture
 
 
