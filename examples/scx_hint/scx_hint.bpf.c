@@ -154,6 +154,15 @@ static void heed(struct task_struct *p, struct task *t)
 
 /* --- Budgets --- */
 
+/*
+ * The most that can be left of a budget: who has that, and goes on alone while it is refilled,
+ * has used it up when a window has passed.
+ */
+static __s64 most_left(int i)
+{
+	return window_ns * (100 - budget_percent[i]) / 100;
+}
+
 static void refill(__s32 id)
 {
 	__u64 now = scx_bpf_now(), passed = now - CPU(id)->refilled;
@@ -164,9 +173,8 @@ static void refill(__s32 id)
 	CPU(id)->refilled = now;
 	for (i = 0; i < BUDGETS; i++) {
 		__s64 left = CPU(id)->left[i] + passed * budget_percent[i] / 100;
-		__s64 most = window_ns * budget_percent[i] / 100;
 
-		CPU(id)->left[i] = left < most ? left : most;
+		CPU(id)->left[i] = left < most_left(i) ? left : most_left(i);
 	}
 }
 
@@ -182,14 +190,12 @@ static void charge(__s32 id, __u32 rank, __s64 ran)
 	int i;
 
 	for (i = BUDGETS - 1; i >= 0; i--) {
-		__s64 least = -(__s64)(window_ns * budget_percent[i] / 100);
-
 		waiting += scx_bpf_dsq_nr_queued(queue(CPU(id)->domain, i + 1));
 		if (i < (int)rank || waiting <= 0)
 			continue;
 		CPU(id)->left[i] -= ran;
-		if (CPU(id)->left[i] < least)
-			CPU(id)->left[i] = least;
+		if (CPU(id)->left[i] < -most_left(i))
+			CPU(id)->left[i] = -most_left(i);
 	}
 }
 
