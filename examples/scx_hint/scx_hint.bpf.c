@@ -45,12 +45,13 @@ TLD_KEYS(hint);
 const volatile bool use_hints = true, use_trust;
 const volatile __u64 slice_ns = 3 * MS, window_ns = 100 * MS;
 const volatile __u32 budget_percent[BUDGETS] = { 50, 90 };
-const volatile __u32 nr_domains = 1;
+const volatile __u32 nr_domains = 1, nr_cpus = 1;
 const volatile __u16 cpu_order[CPUS_MAX];	/* processors, by domain */
 const volatile struct hint_cpus domain_cpus[DOMAINS_MAX];
 
 struct hint_cpu cpus[CPUS_MAX];
 struct hint_domain domains[DOMAINS_MAX];
+__u32 orphans;					/* domains with no processor online */
 struct scx_hint_exit exited;
 
 struct task {
@@ -208,7 +209,7 @@ static void account(struct task *t, __s32 id)
 	CPU(id)->since = now;
 	CPU(id)->ran += ran;
 	t->vtime += ran * 100 / t->weight;
-	charge(id, CPU(id)->running, ran);
+	charge(id, t->rank, ran);
 }
 
 /*
@@ -227,6 +228,8 @@ static __u64 place(struct task *t, __u32 domain)
 		t->domain = domain;
 		t->rank_of_vtime = t->rank;
 	}
+	if (t->cpu < 0)
+		t->vtime = now; /* a new one is owed nothing: else who starts threads all the time goes first */
 	if (before(t->vtime, now - slice_ns))
 		t->vtime = now - slice_ns;
 	if (before(latest, t->vtime))
@@ -260,7 +263,7 @@ static void preempt(struct task_struct *p, __u32 rank, __s32 own)
 	__u32 seen, victim_runs = 0;
 	__s32 victim = -1, i;
 
-	bpf_for(i, 0, count_of < SCAN_MAX ? count_of : SCAN_MAX) {
+	bpf_for(i, 0, count_of < SCAN_MAX ? count_of + 1 : SCAN_MAX) {
 		__u32 id = i ? cpu_order[(first + (own + i) % count_of) & (CPUS_MAX - 1)] : own;
 
 		seen = CPU(id)->running;
@@ -279,16 +282,28 @@ static void preempt(struct task_struct *p, __u32 rank, __s32 own)
 	scx_bpf_kick_cpu(victim, SCX_KICK_PREEMPT);
 }
 
+static bool may_run_in(struct task_struct *p, __u32 domain)
+{
+	struct hint_cpus range = domain_cpus[domain & (DOMAINS_MAX - 1)];
+	__s32 i;
+
+	bpf_for(i, range.first, range.first + range.count)
+		if (!bpf_cpumask_test_cpu(cpu_order[i & (CPUS_MAX - 1)], p->cpus_ptr))
+			return false;
+	return true;
+}
+
 /* Its own domain, or one picked at random that has much less to do. */
 static __u32 domain_for(struct task_struct *p, __u32 rank, __u32 own)
 {
 	__u32 other = bpf_get_prandom_u32() % nr_domains & (DOMAINS_MAX - 1);
 	__u32 here = domain_cpus[own & (DOMAINS_MAX - 1)].count, there = domain_cpus[other].count;
 
-	if (other == own || (__u32)p->nr_cpus_allowed < here + there || !DOMAIN(other)->online)
+	if (other == own || !DOMAIN(other)->online ||
+	    (scx_bpf_dsq_nr_queued(queue(other, rank)) + 2) * here >=
+	    scx_bpf_dsq_nr_queued(queue(own, rank)) * there)
 		return own;
-	return (scx_bpf_dsq_nr_queued(queue(other, rank)) + 2) * here <
-	       scx_bpf_dsq_nr_queued(queue(own, rank)) * there ? other : own;
+	return may_run_in(p, other) ? other : own;
 }
 
 SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
@@ -317,13 +332,16 @@ SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
 
 /* --- A processor looks for work --- */
 
-static bool steal(__u32 own)
+/* From the other domains, or only from those that have no processors left. */
+static bool steal(__u32 own, bool only_orphans)
 {
 	__u32 i, rank;
 
 	bpf_for(i, 1, nr_domains) {
 		__u32 domain = (own + i) % nr_domains;
 
+		if (only_orphans && DOMAIN(domain)->online)
+			continue;
 		for (rank = 0; rank < RANKS; rank++)
 			if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
 				count(STAT_STOLEN);
@@ -343,6 +361,8 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 	first = first_rank(cpu);
 	/* From here on, who wakes up may preempt what is decided now. */
 	CPU(cpu)->running = UNKNOWN;
+	if (orphans && steal(domain, true))
+		return 0;
 	for (i = 0; i < RANKS; i++) {
 		rank = (first + i) % RANKS;
 		if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
@@ -357,7 +377,7 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 		}
 	}
 	if (!t)
-		steal(domain);
+		steal(domain, false);
 	return 0;
 }
 
@@ -437,28 +457,38 @@ SCX_OP(hint_init_task, struct task_struct *p, struct scx_init_task_args *args)
 
 SCX_OP(hint_cpu_online, __s32 cpu)
 {
-	__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1);
+	if (!__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1))
+		__sync_fetch_and_sub(&orphans, 1);
 	return 0;
 }
 
 SCX_OP(hint_cpu_offline, __s32 cpu)
 {
-	__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1);
+	if (__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1) == 1)
+		__sync_fetch_and_add(&orphans, 1);
 	return 0;
 }
 
 SCX_OP(hint_init)
 {
-	__s32 err = 0;
-	int i;
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	__s32 i, err = 0;
 
+	bpf_for(i, 0, CPUS_MAX) {
+		CPU(i)->running = UNKNOWN;
+		if (i < (__s32)nr_cpus && bpf_cpumask_test_cpu(i, online))
+			DOMAIN(CPU(i)->domain)->online++;
+	}
+	scx_bpf_put_cpumask(online);
+	bpf_for(i, 0, nr_domains) {
+		if (!DOMAIN(i)->online)
+			orphans++;
+	}
 	bpf_for(i, 0, nr_domains * RANKS) {
 		err = scx_bpf_create_dsq(i, -1);
 		if (err)
 			break;
 	}
-	bpf_for(i, 0, CPUS_MAX)
-		CPU(i)->running = UNKNOWN;
 	return err;
 }
 

@@ -34,8 +34,7 @@
 #define LINK_STRUCT_OPS 44	/* BPF_STRUCT_OPS */
 
 #define TRUST_MAX 256
-/* sched_ext/sched.h: a processor came or went while the scheduler was being attached. */
-#define ECODE_RESTART (1LL << 48)
+/* From there on, scx_exit_kind is errors. */
 #define EXIT_ERROR 1024
 
 static struct {
@@ -216,13 +215,12 @@ static void configure(struct scx_hint *skel)
 	unsigned int i;
 
 	topology_read(&topology);
+	skel->rodata->nr_cpus = topology.cpus;
 	skel->rodata->nr_domains = topology.domains;
 	memcpy((void *)skel->rodata->cpu_order, topology.order, sizeof(topology.order));
 	memcpy((void *)skel->rodata->domain_cpus, topology.of, sizeof(topology.of));
-	for (i = 0; i < CPUS_MAX; i++) {
+	for (i = 0; i < topology.cpus; i++)
 		skel->bss->cpus[i].domain = topology.domain[i];
-		skel->bss->domains[topology.domain[i]].online += topology.online[i];
-	}
 	skel->rodata->use_hints = !options.no_hints;
 	skel->rodata->use_trust = options.trusts;
 	skel->rodata->slice_ns = options.slice_us * 1000ULL;
@@ -332,38 +330,22 @@ static void print_stats(struct scx_hint *skel, __u64 before[STATS])
 	memcpy(before, now, sizeof(now));
 }
 
-/* Return: whether it is to be started again. */
-static bool report_exit(const struct scx_hint_exit *exited)
-{
-	if (exited->kind && exited->code & ECODE_RESTART)
-		return true;
-	if (exited->kind >= EXIT_ERROR || !ended)
-		complain("the kernel ended the scheduler: %s%s%s (kind %d, code %lld). Its own goes on.",
-			 exited->reason, *exited->message ? ": " : "", exited->message, exited->kind,
-			 (long long)exited->code);
-	return false;
-}
-
-/* Return: an exit status, or -1 to start again. */
-static int run(void)
+static int run(struct scx_hint *skel)
 {
 	const struct timespec tenth = { .tv_nsec = 100000000 };
+	const struct scx_hint_exit *exited = &skel->bss->exited;
 	__u64 before[STATS] = { 0 };
-	struct scx_hint *skel = load();
 	struct bpf_link *link;
-	int link_fd, status, i;
+	int link_fd, i;
 
-	if (!skel)
-		return 1;
 	link = start(skel, &link_fd);
 	if (!link) {
 		complain("cannot be started: %s%s", strerror(errno),
 			 errno == EBUSY ? ": another sched_ext scheduler runs" : "");
-		scx_hint__destroy(skel);
 		return 1;
 	}
 	printf("scheduling; data map %s; Ctrl-C ends it\n", options.pin);
-	for (i = 1; !ended && !skel->bss->exited.kind; i++) {
+	for (i = 1; !ended && !exited->kind; i++) {
 		nanosleep(&tenth, NULL);
 		if (options.stats && i % 10 == 0)
 			print_stats(skel, before);
@@ -371,14 +353,17 @@ static int run(void)
 	if (link_fd >= 0)
 		close(link_fd);
 	bpf_link__destroy(link);
-	status = report_exit(&skel->bss->exited) ? -1 : !ended;
-	scx_hint__destroy(skel);
-	return status;
+	if (ended && exited->kind < EXIT_ERROR)
+		return 0;
+	complain("the kernel ended the scheduler: %s%s%s (kind %d, code %lld). Its own goes on.", exited->reason,
+		 *exited->message ? ": " : "", exited->message, exited->kind, (long long)exited->code);
+	return 1;
 }
 
 int main(int argc, char **argv)
 {
 	const struct sigaction action = { .sa_handler = end };
+	struct scx_hint *skel;
 	int status;
 
 	argp_err_exit_status = 64;
@@ -387,8 +372,10 @@ int main(int argc, char **argv)
 	libbpf_set_print(print_libbpf);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	do
-		status = run();
-	while (status < 0 && !ended);
-	return status < 0 ? 0 : status;
+	skel = load();
+	if (!skel)
+		return 1;
+	status = run(skel);
+	scx_hint__destroy(skel);
+	return status;
 }

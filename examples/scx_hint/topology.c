@@ -50,14 +50,13 @@ void topology_read(struct topology *topology)
 	memset(domain_of_first, -1, sizeof(domain_of_first));
 	if (cpus > CPUS_MAX)
 		cpus = CPUS_MAX;
+	topology->cpus = cpus;
 	for (cpu = 0; cpu < cpus; cpu++) {
 		int *known = &domain_of_first[1 + first_sharer(cpu)];
 
 		if (*known < 0)
 			*known = topology->domains++ % DOMAINS_MAX;
 		topology->domain[cpu] = *known;
-		/* The first processor often cannot be switched off, and then has no such file. */
-		topology->online[cpu] = read_number(CPU_DIRECTORY "online", cpu, 0) != 0;
 	}
 	if (topology->domains < 1)
 		topology->domains = 1;

@@ -6,9 +6,9 @@
 #include "scx_hint.h"
 
 struct topology {
+	unsigned int cpus;			/* that there may be, at most CPUS_MAX */
 	unsigned int domains;			/* at least 1 */
 	unsigned char domain[CPUS_MAX];		/* of each processor */
-	unsigned char online[CPUS_MAX];		/* 0 or 1 */
 	__u16 order[CPUS_MAX];			/* processors, by domain */
 	struct hint_cpus of[DOMAINS_MAX];	/* those of a domain, in order */
 };
