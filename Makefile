@@ -209,6 +209,13 @@ $(BUILD)/examples/dispatcher: $(DISPATCHER_SOURCES) $(wildcard examples/dispatch
 demo-dispatcher: $(BUILD)/examples/dispatcher ## a thread tags its workers, BPF sees it in time (root)
 	@$(BUILD)/examples/dispatcher
 
+HTTP_SOURCES = $(addprefix examples/http/,server.c request.c options.c)
+
+$(BUILD)/examples/http: $(HTTP_SOURCES) $(wildcard examples/http/*.h) | $(BUILD)/.packages-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) $(HTTP_SOURCES) -o $@ -pthread
+
 # --- Tests -------------------------------------------------------------------
 
 T = $(BUILD)/tests-c
