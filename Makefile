@@ -211,10 +211,12 @@ demo-dispatcher: $(BUILD)/examples/dispatcher ## a thread tags its workers, BPF 
 
 HTTP_SOURCES = $(addprefix examples/http/,server.c request.c options.c)
 
-$(BUILD)/examples/http: $(HTTP_SOURCES) $(wildcard examples/http/*.h) | $(BUILD)/.packages-build
+$(BUILD)/examples/http: $(HTTP_SOURCES) $(wildcard examples/http/*.h) examples/scx_hint/sched_hint.h \
+		include/tld.h $(BUILD)/libtld.so
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) $(HTTP_SOURCES) -o $@ -pthread
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude $(HTTP_SOURCES) -o $@ \
+		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld -pthread
 
 # --- Tests -------------------------------------------------------------------
 

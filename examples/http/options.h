@@ -12,6 +12,7 @@ struct options {
 	unsigned int threads;	/* workers, from 1 */
 	unsigned int rounds;	/* of computing, for a look-up */
 	unsigned int timeout_s;	/* for a request to arrive */
+	const char *pin;	/* of the data map; NULL: no hints */
 };
 
 /* Ends the program by itself, with a sentence, for what makes no sense. */

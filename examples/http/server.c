@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <tld.h>
+#include "../scx_hint/sched_hint.h"
 #include "options.h"
 #include "request.h"
 
@@ -46,6 +48,7 @@ struct connection {
 struct thread {
 	pthread_t id;
 	enum activity activity;		/* under the lock */
+	uint64_t *hint;			/* likewise, its TLD */
 	struct connection *connection;	/* what a worker is to serve; NULL: end */
 	sem_t wake;
 	struct thread *next;		/* in the list of idle ones */
@@ -56,6 +59,7 @@ static int listen_fd, signal_fd, epoll_fd;
 static struct connection connections[CONNECTIONS_MAX];
 static struct thread *workers, dispatcher;
 static time_t now;			/* the dispatcher's */
+TLD_DEFINE_KEY(hint_key, SCHED_HINT_NAME, sizeof(uint64_t));
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool stop;
@@ -84,12 +88,16 @@ static time_t seconds(void)
 static void set_activity(struct thread *thread, enum activity activity)
 {
 	thread->activity = activity;
+	if (thread->hint)
+		__atomic_store_n(thread->hint, sched_hint(activity == REPORT ?
+			SCHED_HINT_BACKGROUND : SCHED_HINT_INTERACTIVE, 0, 0), __ATOMIC_RELAXED);
 }
 
 /* Each thread's first call. */
 static void begin(struct thread *self, const char *name, enum activity activity)
 {
 	pthread_setname_np(pthread_self(), name);
+	self->hint = tld_get(hint_key);
 	pthread_mutex_lock(&lock);
 	set_activity(self, activity);
 	pthread_mutex_unlock(&lock);
@@ -433,6 +441,7 @@ static void start(void)
 	pthread_sigmask(SIG_BLOCK, &ends, NULL); /* in the threads to come as well */
 	for (i = 0; i < CONNECTIONS_MAX; i++)
 		connections[i].fd = -1;
+	tld_follow(options.pin);
 	begin(&dispatcher, "http", DISPATCHING);
 	workers = calloc(options.threads, sizeof(*workers));
 	for (i = 0; workers && i < options.threads; i++) {
