@@ -218,6 +218,12 @@ $(BUILD)/examples/http: $(HTTP_SOURCES) $(wildcard examples/http/*.h) examples/s
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude $(HTTP_SOURCES) -o $@ \
 		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld -pthread
 
+# It has nothing to do with libtld.
+$(BUILD)/examples/http-load: examples/http/load.c | $(BUILD)/.packages-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) $< -o $@ -pthread
+
 # --- Tests -------------------------------------------------------------------
 
 T = $(BUILD)/tests-c
