@@ -210,19 +210,18 @@ demo-dispatcher: $(BUILD)/examples/dispatcher ## a thread tags its workers, BPF 
 	@$(BUILD)/examples/dispatcher
 
 HTTP_SOURCES = $(addprefix examples/http/,server.c request.c options.c)
+HTTP_HEADERS = $(wildcard examples/http/*.h) examples/scx_hint/sched_hint.h include/tld.h
+HTTP_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude
 
-$(BUILD)/examples/http: $(HTTP_SOURCES) $(wildcard examples/http/*.h) examples/scx_hint/sched_hint.h \
-		include/tld.h $(BUILD)/libtld.so
+$(BUILD)/examples/http: $(HTTP_SOURCES) $(HTTP_HEADERS) $(BUILD)/libtld.so
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) -Iinclude $(HTTP_SOURCES) -o $@ \
-		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld -pthread
+	$(Q)$(CC) $(HTTP_CFLAGS) $(HTTP_SOURCES) -o $@ -L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld -pthread
 
-# It has nothing to do with libtld.
 $(BUILD)/examples/http-load: examples/http/load.c | $(BUILD)/.packages-build
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -Wpedantic $(CPPFLAGS) $(CFLAGS) $< -o $@ -pthread
+	$(Q)$(CC) $(HTTP_CFLAGS) $< -o $@ -pthread
 
 # --- Tests -------------------------------------------------------------------
 

@@ -83,6 +83,14 @@ $(GUEST)/$(1)/load_all_newest: $(GUEST)/$(1)/load_all.o | $(GUEST)/libbpf-$(1)
 	$(Q)$$(GUEST_CC_$(1)) -static -s $$< -o $$@ $$(GUEST_NEWEST) \
 		-L$(GUEST)/libbpf-$(1)/usr/lib/$$(GUEST_TRIPLE_$(1)) \
 		-L$(GUEST)/static-$(1)/usr/lib/$$(GUEST_TRIPLE_$(1)) $(LIBBPF)
+
+$(GUEST)/$(1)/http: $(HTTP_SOURCES) $(HTTP_HEADERS) $(GUEST)/$(1)/libtld.a
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(1)) $(HTTP_CFLAGS) -static -s $(HTTP_SOURCES) $(GUEST)/$(1)/libtld.a -o $$@ -pthread
+
+$(GUEST)/$(1)/http-load: examples/http/load.c $(GUEST)/$(1)/libtld.a
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(1)) $(HTTP_CFLAGS) -static -s $$< -o $$@ -pthread
 endef
 $(foreach machine,x86-64 arm64,$(eval $(call guest_machine,$(machine))))
 
