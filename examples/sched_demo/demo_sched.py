@@ -46,10 +46,12 @@ RATIOS = {
               ("honest", "others", "work"), ">= 0.95"),
     ],
     "server": [
-        Ratio("server's p99 look-up, hints / without", ("hints", "lookup", "p99_us"),
-              ("off", "lookup", "p99_us"), ""),
-        Ratio("server's p99 look-up, hints / kernel's scheduler", ("hints", "lookup", "p99_us"),
-              ("default", "lookup", "p99_us"), ""),
+        Ratio("server's p99, hints / kernel's scheduler", ("hints", "interactive", "p99_us"),
+              ("default", "interactive", "p99_us"), ""),
+        Ratio("server's p99, hints / scx_hint without", ("hints", "interactive", "p99_us"),
+              ("off", "interactive", "p99_us"), ""),
+        Ratio("reports served, hints / kernel's scheduler", ("hints", "report", "requests"),
+              ("default", "report", "requests"), ""),
     ],
 }
 

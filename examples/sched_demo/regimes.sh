@@ -113,6 +113,34 @@ part_lies() {
 	stop_scheduler
 }
 
+# Requests for which somebody waits, beside as many long ones as fill every processor twice.
+serve() { # regime option...
+	regime=$1
+	shift
+	"$directory/http" --threads 16 --rounds $((rate / 5)) "$@" >"$work/http" &
+	server=$!
+	until grep -q 'listening' "$work/http"; do
+		kill -0 "$server" 2>/dev/null || fail "http"
+		sleep 0.1
+	done
+	"$directory/http-load" --port "$(sed -n 's/.*127.0.0.1://p' "$work/http")" --realtime --interactive 8 \
+		--think 10 --reports $burners --seconds $(((ms + 999) / 1000)) >"$work/requests" || fail "http-load"
+	kill -INT "$server"
+	wait "$server" || fail "http"
+	server=
+	sed -n "s/^\([a-z]*\) /figure $round $regime \1 /p" "$work/requests"
+}
+
+part_server() {
+	serve default --no-hints
+	start_scheduler --no-hints
+	serve off
+	stop_scheduler
+	start_scheduler
+	serve hints
+	stop_scheduler
+}
+
 [ "$(id -u)" = 0 ] || fail "a scheduler takes root"
 [ -e /sys/kernel/sched_ext ] || fail "this kernel has no sched_ext"
 rate=$("$directory/sched_load" calibrate --threads "$cpus") || fail "sched_load calibrate"

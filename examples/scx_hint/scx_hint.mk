@@ -67,8 +67,8 @@ $(eval $(call guest_sched_load,arm64))
 # --- The demonstration -------------------------------------------------------------------
 
 SCHED_DEMO = examples/sched_demo
-SCHED_DEMO_GUEST = $(GUEST)/scx_hint-x86-64-4k/scx_hint $(GUEST)/x86-64/sched_load
-SCHED_DEMO_HOST = $(addprefix $(BUILD)/examples/,scx_hint sched_load)
+SCHED_DEMO_GUEST = $(GUEST)/scx_hint-x86-64-4k/scx_hint $(addprefix $(GUEST)/x86-64/,sched_load http http-load)
+SCHED_DEMO_HOST = $(addprefix $(BUILD)/examples/,scx_hint sched_load http http-load)
 PACKAGES_DEMO_SCHED = $(PACKAGES_TLDCTL) gnuplot-nox python3 xz-utils
 
 $(BUILD)/.packages-demo-sched:
@@ -80,6 +80,6 @@ $(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) tests-c/vm/init $(SCHED_DEMO)/gues
 
 # The newest packaged kernel, or the newest of the series KERNEL=7.2. HOST=1: the running one.
 .PHONY: demo-sched
-demo-sched: $(if $(HOST),$(SCHED_DEMO_HOST),$(GUEST)/sched_demo.cpio) | $(BUILD)/.packages-demo-sched ## what hints gain, in a guest; HOST=1, KERNEL=7.2, ROUNDS=5
+demo-sched: $(if $(HOST),$(SCHED_DEMO_HOST),$(GUEST)/sched_demo.cpio) | $(BUILD)/.packages-demo-sched ## what hints gain, in a guest; HOST=1, KERNEL=7.2, SCHED_ROUNDS=5
 	@$(SCHED_DEMO)/demo-sched.sh $(if $(HOST),--host $(BUILD)/examples,--guest $(GUEST)/sched_demo.cpio) \
-		--output $(BUILD)/sched_demo $(ROUNDS:%=--rounds %)
+		--output $(BUILD)/sched_demo $(SCHED_ROUNDS:%=--rounds %)
