@@ -92,6 +92,7 @@ struct sched_ext_ops {
 
 #define SCX_DSQ_LOCAL (1ULL << 63 | 2)	/* the queue of the processor itself, first in, first out */
 #define SCX_ENQ_WAKEUP 1
+#define SCX_ENQ_PREEMPT (1ULL << 32)
 #define SCX_KICK_IDLE 1
 #define SCX_KICK_PREEMPT 2
 

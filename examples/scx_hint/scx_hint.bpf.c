@@ -312,9 +312,9 @@ SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
 	__s32 own = scx_bpf_task_cpu(p), idle;
 	__u32 domain;
 
-	/* The kernel's own work for one processor, on which others depend. */
+	/* The kernel's own work for one processor, for which all classes wait: packets, for example. */
 	if (!t || (p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1)) {
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags | SCX_ENQ_PREEMPT);
 		return 0;
 	}
 	heed(p, t);
