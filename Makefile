@@ -35,7 +35,7 @@ PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc 
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
 PACKAGES_TLDCTL = $(PACKAGES_DEMO) g++ bpftool
 PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross perl python3 python3-jsonschema librsvg2-bin jq spin tmux valgrind xz-utils
+	libc6-dev-arm64-cross perl python3 python3-jsonschema librsvg2-bin jq patch spin tmux valgrind xz-utils
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -252,7 +252,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
-SCRIPTS = readme docs demo dispatcher costs page_size
+SCRIPTS = readme docs demo dispatcher http costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
 	tests-c/tldctl.py tests-c/tldctl_record.py tests-c/tldctl_watch.py $(T)/tldctl/set_checks
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
@@ -262,7 +262,7 @@ TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG
 
 .PHONY: test-programs
 test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher \
-	tldctl tldctl-programs
+	$(BUILD)/examples/http $(BUILD)/examples/http-load tldctl tldctl-programs
 
 .PHONY: test
 test: test-programs ## all tests; STRICT=1: a kernel that cannot run them fails
