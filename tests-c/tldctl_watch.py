@@ -484,6 +484,24 @@ def map_goes():
     is_(watch.wait(), -signal.SIGTERM, "SIGTERM ends a watch without a terminal")
 
 
+def map_goes_from_several():
+    process = Publisher("-t", "2")
+    data = objects(process.pid)
+    watches = []
+    # They let go at a common time, whenever they began and however often they read.
+    for interval in ("0.2", "0.7", "4"):
+        watch = subprocess.Popen([tldctl, "watch", "--interval", interval, "--json", "--map", process.map], stdout=subprocess.PIPE, env=environment)
+        atexit.register(watch.kill)
+        watch.stdout.readline()
+        watches.append(watch)
+        time.sleep(1.3)
+    process.end()
+    ok(awaited(lambda: not any(exists(*one) for one in data)), "nor because several do", data)
+    for watch in watches:
+        watch.kill()
+        watch.communicate()
+
+
 # --- Without a terminal --------------------------------------------------------------------
 
 def streams():
@@ -630,6 +648,7 @@ def main():
     many(terminal)
     killed()
     map_goes()
+    map_goes_from_several()
     streams()
     json_lines()
     statuses()

@@ -51,14 +51,6 @@ int ctldctl_reader_open(int map_fd, __u32 value_size, struct ctldctl_reader **re
 	return 0;
 }
 
-__u32 ctldctl_reader_own_map(const struct ctldctl_reader *reader)
-{
-	struct bpf_map_info info = { 0 };
-	__u32 length = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(bpf_map__fd(reader->bpf->maps.buffers), &info, &length) ? 0 : info.id;
-}
-
 void ctldctl_reader_close(struct ctldctl_reader *reader)
 {
 	if (!reader)

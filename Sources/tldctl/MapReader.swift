@@ -34,9 +34,6 @@ struct MapReader: ~Copyable {
 
   deinit { ctldctl_reader_close(reader) }
 
-  /// A map that is there until the kernel has let go of all that is closed here.
-  var ownMap: UInt32 { ctldctl_reader_own_map(reader) }
-
   /// What the threads of the selection say now.
   func snapshot(_ selection: Selection = .all) throws(Failure) -> Snapshot {
     let fd = ctldctl_reader_begin(reader, selection.tgid, selection.tid)

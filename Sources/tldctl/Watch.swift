@@ -103,7 +103,13 @@ private func seconds(of clock: clockid_t) -> Double {
 }
 
 /// When to read again.
+///
+/// A watch keeps the maps that it reads, and two could keep for each other one that nobody else
+/// has. So every `round` seconds, by the clock that all on the machine share, none reads for
+/// `grace` seconds, and all have let go: in that time the kernel frees what nobody has.
 struct Pace {
+  private static let round = 10.0, grace = 0.5
+
   let interval: Double
   private var left: Int?
   private var next: Double
@@ -114,12 +120,16 @@ struct Pace {
     next = monotonicSeconds()
   }
 
-  /// After a reading that took so much of a processor: half of one at most is taken.
-  mutating func readingEnded(after took: Double) {
+  /// After a reading that took so much of a processor: half of one at most is taken. Returns
+  /// whether to let go of the maps until the next one.
+  mutating func readingEnded(after took: Double) -> Bool {
     left = left.map { $0 - 1 }
-    let now = monotonicSeconds()
+    let now = monotonicSeconds(), shared = seconds(of: CLOCK_REALTIME) - now
     // Readings that were missed, in a pause for instance, are not made up for.
     next = max(next + interval > now ? next + interval : now + interval, now + took)
+    let graceEnd = ((next + shared) / Self.round).rounded(.down) * Self.round - shared + Self.grace
+    next = max(next, graceEnd)
+    return now < graceEnd
   }
 
   var isOver: Bool { left.map { $0 <= 0 } ?? false }

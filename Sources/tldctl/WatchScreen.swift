@@ -29,13 +29,13 @@ struct WatchScreen {
   }
 
   mutating func run() throws(Failure) {
-    pace.readingEnded(after: source.took)
+    if pace.readingEnded(after: source.took) { source.letGo() }
     while !view.isDone {
       try draw()
       guard try wait() else { continue }
       guard !pace.isOver, !source.hasEnded else { return }
       try source.read()
-      pace.readingEnded(after: source.took)
+      if pace.readingEnded(after: source.took) { source.letGo() }
     }
   }
 
@@ -63,8 +63,9 @@ struct WatchScreen {
     } else {
       for key in decoder.flush() { press(key) }
     }
-    // What changed in between is nobody's rate.
+    // What changed in between is nobody's rate, and no map is kept meanwhile.
     if wasPaused, !view.isPaused { source.forgetChanges() }
+    if !wasPaused, view.isPaused { source.letGo() }
   }
 
   private mutating func press(_ key: WatchKey) {

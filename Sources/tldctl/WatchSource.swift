@@ -6,13 +6,6 @@ import CTLDCTL
 import Glibc
 import TLDCTLCore
 
-/// A reader keeps its map: one whose owner has gone would stay for as long as somebody
-/// watches. So all are let go so often, in seconds, and made again for the maps still there.
-private let renewal = 10.0
-/// The kernel takes until the end of an RCU grace period for that; so many seconds at most are
-/// waited for it.
-private let graceLimit = 0.5
-
 final class WatchSource {
   private(set) var table: WatchTable
   /// How much of a processor the last reading took, in seconds.
@@ -27,7 +20,6 @@ final class WatchSource {
   private let word: String?
   private let selection: Selection
   private var readers: [UInt32: Reader] = [:]
-  private var opened = 0.0
   private var isFirst = true
 
   private final class Reader {
@@ -48,7 +40,7 @@ final class WatchSource {
 
   func read() throws(Failure) {
     let begin = processorSeconds()
-    try refresh(at: monotonicSeconds())
+    try refresh()
     maps = readers.values.map { $0.reader.map }.sorted { $0.id < $1.id }
     var found: [(map: UInt32, snapshot: Snapshot)] = []
     for map in maps {
@@ -59,26 +51,15 @@ final class WatchSource {
     table.take(found, at: now)
     hasSeen = hasSeen || !table.threads.isEmpty
     if case .process(let pid) = selection, table.threads.isEmpty { hasEnded = !exists("/proc/\(pid)") }
-    if now - opened >= renewal { letGo() }
     took = processorSeconds() - begin
   }
 
-  private func letGo() {
-    let own = readers.values.map { $0.reader.ownMap }
-    readers = [:]
-    let end = monotonicSeconds() + graceLimit
-    while monotonicSeconds() < end, own.contains(where: isThere) { usleep(5000) }
-  }
-
-  private func isThere(_ map: UInt32) -> Bool {
-    let fd = ctldctl_map_open(map)
-    guard fd >= 0 else { return false }
-    // Closed at once, it does not keep the map.
-    return Descriptor(fd).number >= 0
-  }
+  /// A reader keeps its map, whose owner may have gone: without readers none is kept. The next
+  /// reading makes them anew for the maps that are still there.
+  func letGo() { readers = [:] }
 
   /// A map that was asked for by name must be there at first; later it may come and go.
-  private func refresh(at now: Double) throws(Failure) {
+  private func refresh() throws(Failure) {
     var chosen: [DataMap] = []
     do {
       chosen = try DataMap.chosen(by: word)
@@ -88,7 +69,6 @@ final class WatchSource {
       note = "the map has gone"
     }
     isFirst = false
-    if readers.isEmpty { opened = now }
     let ids = Set(chosen.map(\.id))
     readers = readers.filter { ids.contains($0.key) }
     for map in chosen where readers[map.id] == nil {

@@ -15,7 +15,7 @@ struct WatchStream {
   mutating func run() throws(Failure) {
     while true {
       write()
-      pace.readingEnded(after: source.took)
+      if pace.readingEnded(after: source.took) { source.letGo() }
       if pace.isOver || source.hasEnded { return }
       wait()
       try source.read()

@@ -78,8 +78,6 @@ const char *ctldctl_program_type_name(__u32 type);
 struct ctldctl_reader;
 
 int ctldctl_reader_open(int map_fd, __u32 value_size, struct ctldctl_reader **reader);
-/* The id of a map of its own, which is there until nothing of the reader is loaded any more. */
-__u32 ctldctl_reader_own_map(const struct ctldctl_reader *reader);
 void ctldctl_reader_close(struct ctldctl_reader *reader);
 
 /*
