@@ -555,9 +555,32 @@ def provoke_statuses():
         ok("root" in denied.err or "CAP_" in denied.err, "who is told what to do", denied)
         is_(as_nobody("doctor").status, 0, "doctor works for such a user")
         ok(as_nobody("doctor", json=True)["works"], "with JSON, too")
-        is_(run("list", prefix=(os.path.join(PROGRAMS, "without"), "bpf", "38")).status, 5, "exit status 5: a kernel without bpf(2)")
+        refuse_kernel(program)
         thread = run("list", "--pid", one_other_thread())
         ok(thread.status == 3 and "is a thread of process" in thread.err, "a thread's id in the place of a process's is told from one that is not there", thread)
+
+
+def refuse_kernel(program):
+    """What each command says of a kernel that cannot, and of one that cannot just now."""
+    without = os.path.join(PROGRAMS, "without")
+    pin, recording = f"/sys/fs/bpf/tldctl_test_{os.getpid()}/map", os.path.join(tempfile.mkdtemp(), "r.json")
+    narrow = "--pid", program.pid, "--map", program.maps[0]
+    loads = [("list", *narrow), ("get", program.pid, "request", *narrow[2:]), ("set", program.pid, "request", 100, *narrow[2:]),
+             ("watch", "--iterations", 1, *narrow), ("record", "-o", recording, "--duration", 0.1, *narrow, "request"), ("maps", *narrow[2:])]
+    for command in [*loads, ("map", "create", pin)]:
+        found = run(*command, prefix=(without, "bpf", "38"))
+        is_((found.status, found.out), (5, ""), f"exit status 5: {command[0]} in a kernel without bpf(2)")
+    for command in loads:
+        found = run(*command, prefix=(without, "bpf_prog_load", "22"))
+        ok(found.status == 5 and "refuses the BPF program" in found.err, f"exit status 5: {command[0]}, whose program the kernel refuses", found)
+        found = run(*command, prefix=(without, "bpf_prog_load", "11"))
+        ok(found.status == 1 and "try again" in found.err, f"exit status 1: {command[0]} in a kernel that is busy", found)
+        # libbpf itself tries five times.
+        found = run(*command, env={"LD_PRELOAD": os.path.join(PROGRAMS, "busy.so"), "BUSY_LOADS": "12"})
+        # There may have been nobody on a processor to record.
+        ok(found.status == (3 if command[0] == "record" else 0), f"{command[0]} tries again by itself", found)
+    is_(os.path.exists(os.path.dirname(pin)), False, "and no directory of a pin is left")
+    shutil.rmtree(os.path.dirname(recording))
 
 
 def one_other_thread():

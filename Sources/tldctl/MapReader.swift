@@ -25,8 +25,7 @@ struct MapReader: ~Copyable {
   init(_ map: DataMap) throws(Failure) {
     let descriptor = try map.open()
     var opened: OpaquePointer?
-    ctldctl_log_clear()
-    let error = ctldctl_reader_open(descriptor.number, UInt32(map.valueSize), &opened)
+    let error = loading { ctldctl_reader_open(descriptor.number, UInt32(map.valueSize), &opened) }
     guard error == 0, let opened else { throw loadFailure("\(map.title) cannot be read", -error) }
     self.map = map
     reader = opened
@@ -62,12 +61,27 @@ struct MapReader: ~Copyable {
   }
 }
 
+/// Loads BPF programs. EAGAIN is no verdict of the verifier: a signal came, or the kernel was short of
+/// something. After libbpf's own five attempts there are nine more of them, which take 0.1 s.
+func loading(_ load: () -> Int32) -> Int32 {
+  var error: Int32 = 0
+  for _ in 0..<10 {
+    ctldctl_log_clear()
+    error = load()
+    if error != -EAGAIN { break }
+    usleep(10_000)
+  }
+  return error
+}
+
 /// Why a BPF program was refused, in words: what the kernel lacks, or what the caller may not.
 func loadFailure(_ what: String, _ code: Int32) -> Failure {
-  let has = ctldctl_kernel_has_uptr()
-  if code == EPERM {
-    return Failure.system(what, errno: code)
+  switch code {
+  case EPERM: return Failure.system(what, errno: code)
+  case EAGAIN, EINTR, ENOMEM, EMFILE, ENFILE: return Failure.system(what, errno: code, advice: "try again")
+  default: break
   }
+  let has = ctldctl_kernel_has_uptr()
   if has == -ENOENT {
     return Failure(
       .kernelCannot, what, why: "the kernel does not tell its types (/sys/kernel/btf/vmlinux)",

@@ -25,11 +25,10 @@ struct Recorder: ~Copyable {
       withUnsafeMutableBytes(of: &wish.map_fds) { $0.copyBytes(from: descriptors.withUnsafeBytes(Array.init)) }
       let sizes = maps.map { UInt32($0.valueSize) }
       withUnsafeMutableBytes(of: &wish.value_sizes) { $0.copyBytes(from: sizes.withUnsafeBytes(Array.init)) }
-      ctldctl_log_clear()
       return (name + [0]).withUnsafeBufferPointer { bytes in
         bytes.withMemoryRebound(to: CChar.self) { characters in
           wish.name = characters.baseAddress
-          return ctldctl_recorder_open(&wish, &opened)
+          return loading { ctldctl_recorder_open(&wish, &opened) }
         }
       }
     }

@@ -57,8 +57,7 @@ struct SetValue: ParsableCommand {
     }
     let map = try found.map.open()
     var wish = found.wish(bytes, dryRun: dryRun)
-    ctldctl_log_clear()
-    let error = ctldctl_set_value(map.number, UInt32(found.map.valueSize), &wish)
+    let error = loading { ctldctl_set_value(map.number, UInt32(found.map.valueSize), &wish) }
     guard error == 0 else { throw loadFailure("\(found.map.title) cannot be written", -error) }
     try check(ctldctl_set_result(rawValue: wish.result), found)
     return withUnsafeBytes(of: wish.before) { Array($0.prefix(bytes.count)) }

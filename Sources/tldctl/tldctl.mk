@@ -77,7 +77,7 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 
 # kernel_header.c is compiled by the test, which knows where the kernel's source is.
 TLDCTL_PROGRAMS = $(patsubst tests-c/tldctl/%.c,$(T)/tldctl/%,\
-	$(filter-out %/kernel_header.c,$(wildcard tests-c/tldctl/*.c)))
+	$(filter-out %/kernel_header.c %/busy.c,$(wildcard tests-c/tldctl/*.c))) $(T)/tldctl/busy.so
 
 # The tool's own C, with wishes that are no longer true.
 $(T)/tldctl/set_checks: tests-c/tldctl/set_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
@@ -94,6 +94,11 @@ $(T)/tldctl/%: tests-c/tldctl/%.c tests-c/maps.h tests-c/process.h include/tld.h
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 $(WARN) -Iinclude -Itests-c $< -o $@ \
 		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
+
+$(T)/tldctl/%.so: tests-c/tldctl/%.c | $(BUILD)/.packages-test
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 $(WARN) -fPIC -shared $< -o $@
 
 .PHONY: tldctl-programs
 tldctl-programs: $(TLDCTL_PROGRAMS)

@@ -2,9 +2,10 @@
 /*
  * without.c - runs a command in a sandbox that refuses a system call.
  *
- *	without bpf|pidfd_open ERRNO COMMAND...
+ *	without bpf|bpf_prog_load|pidfd_open ERRNO COMMAND...
  */
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -17,11 +18,15 @@
 
 int main(int argc, char **argv)
 {
-	unsigned int number = argc > 1 && !strcmp(argv[1], "bpf") ? SYS_bpf : SYS_pidfd_open;
+	unsigned int number = argc > 1 && !strncmp(argv[1], "bpf", 3) ? SYS_bpf : SYS_pidfd_open;
+	unsigned int any = argc > 1 && strcmp(argv[1], "bpf_prog_load");
 	unsigned int error = argc > 2 ? atoi(argv[2]) : 0;
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 4),
+		BPF_JUMP(BPF_JMP | BPF_JA, any ? 2 : 0, 0, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, BPF_PROG_LOAD, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
