@@ -187,8 +187,8 @@ $(BUILD)/examples/oncpu: $(ONCPU_SOURCES) $(wildcard examples/oncpu/*.h) $(BUILD
 		-L$(BUILD) -Wl,-rpath,$(abspath $(BUILD)) -ltld $(LIBBPF) -pthread
 
 .PHONY: demo
-demo: $(BUILD)/examples/oncpu ## on-CPU time by kind of request, live, for 5 seconds (root)
-	@$(BUILD)/examples/oncpu
+demo: $(BUILD)/examples/oncpu ## on-CPU time by kind of request, live, for DURATION (5) seconds (root)
+	@$(BUILD)/examples/oncpu $(DURATION:%=--duration %)
 
 DISPATCHER_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/dispatcher/*.c))
 
@@ -254,7 +254,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher http costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	tests-c/tldctl.py tests-c/tldctl_record.py tests-c/tldctl_watch.py $(T)/tldctl/set_checks
+	tests-c/tldctl.py tests-c/tldctl_readme.py tests-c/tldctl_record.py tests-c/tldctl_watch.py $(T)/tldctl/set_checks
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
