@@ -35,7 +35,8 @@ PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc 
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
 PACKAGES_TLDCTL = $(PACKAGES_DEMO) g++ bpftool
 PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross perl python3 python3-jsonschema librsvg2-bin jq patch spin tmux valgrind xz-utils
+	libc6-dev-arm64-cross fish jq librsvg2-bin man-db patch perl python3 python3-jsonschema spin tmux \
+	valgrind xz-utils zsh
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
 CFLAGS ?= -O2
@@ -254,7 +255,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher http costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	tests-c/tldctl.py tests-c/tldctl_readme.py tests-c/tldctl_record.py tests-c/tldctl_watch.py $(T)/tldctl/set_checks
+	$(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) $(T)/tldctl/set_checks
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
