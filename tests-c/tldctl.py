@@ -398,6 +398,35 @@ def look_at_ends():
     say(True, "a process that ends in the middle of a list does not end the list")
 
 
+def look_from_inside():
+    contained = "unshare", "-p", "-f", "--mount-proc", "--kill-child"
+    with Program("publisher", "-t", 1, "-s", 24) as outer, Program("publisher", "-t", 3, "-s", 24, prefix=contained) as program:
+        with open(f"/proc/{program.pid}/task/{program.pid}/children", encoding="utf-8") as children:
+            program.pid = int(children.read())
+        inside = {"prefix": ("nsenter", "-t", str(program.pid), "-p", "-m")}
+        inner = [status_ids(program.pid, tid)[-1] for tid in program.tids()]
+        is_([(p["pid"], [t["tid"] for t in p["threads"]]) for p in listed(program)], [(program.pid, program.tids())],
+            "from outside the tasks of a PID namespace have the ids of outside")
+        found = run_json("list", **inside)["processes"]
+        is_([(p["pid"], [t["tid"] for t in p["threads"]]) for p in found], [(1, inner)], "inside they have theirs, and nobody of outside is seen")
+        is_([t["tid"] for t in run_json("list", "--pid", 1, **inside)["processes"][0]["threads"]], inner, "--pid takes theirs")
+        is_(run("get", f"1/{inner[2]}", "request", **inside).out, "102\n", "so does get")
+        is_(run("set", f"1/{inner[2]}", "request", 7, **inside).status, 0, "so does set")
+        is_(run("get", f"{program.pid}/{program.tids()[2]}", "request").out, "7\n", "which writes that thread's")
+        is_(run("get", program.pid, "request", **inside).status, 3, "an id of outside is nobody's inside")
+        watched = json.loads(run("watch", "--json", "--iterations", 1, **inside).out)["threads"]
+        is_([(t["pid"], t["tid"]) for t in watched], [(1, tid) for tid in inner], "watch shows the ids of inside")
+        maps = {m["id"]: m for m in run_json("maps", **inside)["maps"]}
+        is_([maps[m]["tasks"] for m in (program.maps[0], outer.maps[0])], [3, 0], "maps counts the tasks of inside")
+        is_([h["pid"] for m in (program.maps[0], outer.maps[0]) for h in maps[m]["holders"]], [1], "and names the holders there")
+
+
+def status_ids(pid, tid):
+    """A thread's ids in each namespace that has it."""
+    with open(f"/proc/{pid}/task/{tid}/status", encoding="utf-8") as status:
+        return [int(word) for word in re.search(r"^NSpid:(.*)$", status.read(), re.M)[1].split()]
+
+
 # --- set ---------------------------------------------------------------------------------
 
 
@@ -682,7 +711,7 @@ def main():
         skip_all("kernel: " + "; ".join(c["text"] for c in json.loads(doctor.out)["checks"] if c["verdict"] == "no"))
     bpffs()
     for part in (look_at_formats, look_at_lives, look_at_many, look_at_kernel_header, look_at_lies, look_at_storm, look_at_ends,
-                 set_values, make_maps, ask_doctor, provoke_statuses, behave, replay_session, leave_nothing):
+                 look_from_inside, set_values, make_maps, ask_doctor, provoke_statuses, behave, replay_session, leave_nothing):
         began = time.monotonic()
         try:
             part()

@@ -62,8 +62,8 @@ def skip_all(reason):
 class Kinds:
     """The program that is recorded."""
 
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([kinds, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *arguments, prefix=()):
+        self.process = subprocess.Popen([*prefix, kinds, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = str(self.process.pid)
         self.read("ready")
 
@@ -107,6 +107,11 @@ def attached(pid):
     except OSError:
         pass
     return links >= 4
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return file.read().split()
 
 
 class Recorder:
@@ -237,6 +242,35 @@ def executed():
     holder.close()
     is_((status, load(path("x.json"))["stretches"]), (3, []), "what a program shared before its execve is nobody's value")
     check("no thread with a TLD 'kind'" in errors, "which is said", errors)
+
+
+def namespaces():
+    """Two PID namespaces side by side, and the one around both."""
+    contained = "unshare", "-p", "-f", "--mount-proc", "--kill-child"
+    programs = [Kinds("-s", "24", "-t", "1", prefix=contained) for _ in range(2)]
+    for program in programs:
+        program.pid = children(program.pid)[0]
+    inside = subprocess.Popen(["nsenter", "-t", programs[0].pid, "-p", "-m", tldctl, "record", "-o", path("inside.json"), "--duration", "2", "kind"],
+                              stderr=subprocess.PIPE, text=True)
+    awaited = time.monotonic() + 30
+    while not any(map(attached, children(inside.pid))) and time.monotonic() < awaited:
+        time.sleep(0.01)
+    outside = Recorder(path("outside.json"), "--duration", "2")
+    for program in programs:
+        program.begin("run 700")
+    own = [program.end() for program in programs]
+    _, errors = inside.communicate()
+    outside.end(None)
+    for program in programs:
+        program.close()
+    found, ran = load(path("inside.json")), {}
+    for row in found["stretches"]:
+        pid = found["tasks"][row[3]]["pid"]
+        ran[pid] = ran.get(pid, 0) + row[6]
+    is_(list(ran), [1], "inside of a PID namespace its own tasks are recorded, by their ids there")
+    check(abs(ran.get(1, 0) / sum(own[0].values()) - 1) < 0.05, "and not those of another one", f"{ran} {own} {errors}")
+    pids = {str(task["pid"]) for task in load(path("outside.json"))["tasks"]}
+    check({program.pid for program in programs} <= pids and "1" not in pids, "outside both are, by the ids there", pids)
 
 
 def two_names():
@@ -501,6 +535,7 @@ def main():
     picture(path("spin.json"), "spinning")
     durations()
     executed()
+    namespaces()
     two_names()
     killed()
     two_at_a_time()

@@ -182,8 +182,10 @@ __noinline int read_data(__u64 from, __u32 bytes)
 
 static __always_inline void describe(struct ctldctl_record *record, struct task_struct *task)
 {
-	record->tid = tldctl_tid(task);
-	record->tgid = tldctl_tid(task->group_leader);
+	struct tldctl_namespace own = tldctl_own_namespace();
+
+	record->tid = tldctl_tid(task, &own);
+	record->tgid = tldctl_tid(task->group_leader, &own);
 	record->uid = BPF_CORE_READ(task, cred, uid.val);
 	record->start_boottime = task->start_boottime;
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);

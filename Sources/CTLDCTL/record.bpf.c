@@ -32,8 +32,8 @@ const volatile __u32 map_count = 1;
 const volatile __u32 map_value_bytes[CTLDCTL_RECORDED_MAPS] = { 24 };
 const volatile __u64 wake_at = 1 << 20; /* bytes in the ring of which user space is told */
 
-/* The PID namespace of the recorder: how deep it is. */
-__u32 own_level;
+/* The PID namespace of the recorder. */
+static struct tldctl_namespace own;
 bool recording;
 
 /* --- The data maps: the first is tldctl_data_map ------------------------------- */
@@ -297,32 +297,12 @@ static __always_inline int publishes(struct task_struct *task)
 	return 0;
 }
 
-/* --- Who it is -------------------------------------------------------------------- */
-
-/* An id as the recorder's PID namespace has it; 0 where that does not know the task. */
-static __always_inline __u32 own_number(struct task_struct *task)
-{
-	struct pid *pid;
-	__u64 numbers;
-	int nr = 0;
-
-	if (!own_level)
-		return task->pid;
-	pid = BPF_CORE_READ(task, thread_pid);
-	if (!pid || BPF_CORE_READ(pid, level) < own_level)
-		return 0;
-	numbers = (__u64)pid + bpf_core_field_offset(struct pid, numbers);
-	tldctl_read(&nr, sizeof(nr), numbers + own_level * bpf_core_type_size(struct upid) +
-		    bpf_core_field_offset(struct upid, nr));
-	return nr;
-}
+/* --- Stretches ---------------------------------------------------------------------- */
 
 static __always_inline __u64 exec_time(struct task_struct *task)
 {
 	return ((struct task_struct___record *)task)->se.sum_exec_runtime;
 }
-
-/* --- Stretches ---------------------------------------------------------------------- */
 
 static __always_inline struct processor *this_processor(void)
 {
@@ -352,7 +332,7 @@ static __always_inline __u64 uncharged(struct processor *here, struct known *kno
 static __always_inline int emit(struct processor *here, struct task_struct *task, __u64 now, bool is_sample,
 				__u64 ran, const struct ctldctl_sight *after)
 {
-	__u32 tid = own_number(task), tgid = own_number(task->group_leader);
+	__u32 tid = tldctl_tid(task, &own), tgid = tldctl_tid(task->group_leader, &own);
 	struct ctldctl_stretch *stretch;
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
@@ -510,9 +490,7 @@ int on_request(void *ctx)
 SEC("raw_tp")
 int begin_recording(void *ctx)
 {
-	struct pid *own = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
-
-	own_level = BPF_CORE_READ(own, level);
+	own = tldctl_own_namespace();
 	recording = 1;
 	return 0;
 }

@@ -105,11 +105,12 @@ static __always_inline int write(char *page, __u64 at)
 
 static __always_inline int set(struct task_struct *task)
 {
+	struct tldctl_namespace own = tldctl_own_namespace();
 	struct tldctl_value *value;
 	struct addresses at;
 	char *page;
 
-	if (tldctl_tid(task) != wish.tid || task->start_boottime != wish.start_boottime)
+	if (tldctl_tid(task, &own) != wish.tid || task->start_boottime != wish.start_boottime)
 		return CTLDCTL_SET_NO_TASK;
 	value = bpf_task_storage_get(&tldctl_data_map, task, 0, 0);
 	if (!value)

@@ -22,8 +22,11 @@ struct cred {
 	kuid_t uid;
 } __attribute__((preserve_access_index));
 
+struct pid_namespace;
+
 struct upid {
 	int nr;
+	struct pid_namespace *ns;
 } __attribute__((preserve_access_index));
 
 struct pid {
@@ -139,20 +142,46 @@ static __always_inline __u64 tldctl_stamp(__u64 meta)
 	return tail.magic == TLD_STAMP_MAGIC ? tail.stamp : 0;
 }
 
-/* A task's id as the PID namespace of the current one, which reads, has it. */
-static __always_inline __u32 tldctl_tid(struct task_struct *task)
-{
-	struct pid *own = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
-	__u32 level = BPF_CORE_READ(own, level);
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	__u64 numbers;
-	int nr = task->pid;
+/* A PID namespace. */
+struct tldctl_namespace {
+	__u64 address;
+	__u32 level;
+};
 
-	if (!level || !pid)
-		return nr;
-	numbers = (__u64)pid + bpf_core_field_offset(struct pid, numbers);
-	tldctl_read(&nr, sizeof(nr), numbers + level * bpf_core_type_size(struct upid) +
-		    bpf_core_field_offset(struct upid, nr));
+/* Where a task's id in the namespaces of a level is. */
+static __always_inline __u64 tldctl_number(struct pid *pid, __u32 level)
+{
+	return (__u64)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+}
+
+/* That of the current task, which reads. */
+static __always_inline struct tldctl_namespace tldctl_own_namespace(void)
+{
+	struct pid *pid = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
+	struct tldctl_namespace own = { .level = BPF_CORE_READ(pid, level) };
+
+	tldctl_read(&own.address, sizeof(own.address),
+		    tldctl_number(pid, own.level) + bpf_core_field_offset(struct upid, ns));
+	return own;
+}
+
+/* A task's id as a namespace has it; 0 where that does not know the task. */
+static __always_inline __u32 tldctl_tid(struct task_struct *task, const struct tldctl_namespace *own)
+{
+	struct pid *pid;
+	__u64 number, address = 0;
+	int nr = 0;
+
+	if (!own->level)
+		return task->pid;
+	pid = BPF_CORE_READ(task, thread_pid);
+	if (!pid || BPF_CORE_READ(pid, level) < own->level)
+		return 0;
+	number = tldctl_number(pid, own->level);
+	tldctl_read(&address, sizeof(address), number + bpf_core_field_offset(struct upid, ns));
+	if (address != own->address)
+		return 0;
+	tldctl_read(&nr, sizeof(nr), number + bpf_core_field_offset(struct upid, nr));
 	return nr;
 }
 
