@@ -309,6 +309,25 @@ def look_at_kernel_header():
             is_([list(values(process, n).values()) for n in range(2)], [[300, 7], [301, 7]], "and its threads' values")
             run("set", program.pid, "budget", 9)
             is_(run("get", program.pid, "budget").out, "9\n", "and can be set")
+            watched = json.loads(run("watch", "--json", "--iterations", 1, "--pid", program.pid, "request").out)["threads"]
+            is_([thread["values"][0]["value"] for thread in watched], [300, 301], "and watched")
+            record_kernel_header(program, os.path.join(directory, "r.json"))
+
+
+def record_kernel_header(program, file):
+    recorder = subprocess.Popen([TOOL, "record", "-o", file, "--pid", str(program.pid), "request"], stderr=subprocess.PIPE)
+    # Three tracepoints and a sampler or more.
+    await_(lambda: len(re.findall("anon_inode:bpf.link", open_files(recorder.pid))) >= 4)
+    own = int(program.tell(300)[0])
+    recorder.send_signal(signal.SIGINT)
+    recorder.communicate()
+    report = json.loads(run("report", "--json", file).out)
+    used = {value["value"]: value["ran_ns"] for value in report["values"]}
+    ok(abs(used.get(300, 0) / own - 1) < 0.05, "and recorded: on-CPU time is what its own clock says, within 5 %", f"{used} {own}")
+
+
+def open_files(pid):
+    return subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True, check=False).stdout
 
 
 # --- Hostile pages -------------------------------------------------------------------

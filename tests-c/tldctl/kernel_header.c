@@ -4,12 +4,14 @@
  * is in the kernel's source. Compiled by tldctl.py, which knows where that is.
  *
  * Two threads publish in a 24-byte map: request (u32) 300 and 301, budget (u64) 7. Prints
- * "ready" and the map's id, and goes on until standard input ends.
+ * "ready" and the map's id. Until standard input ends, each line of it is milliseconds that
+ * the first thread is to spin; it answers how many nanoseconds that were, and "done".
  */
 #include <linux/types.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "maps.h"
@@ -43,6 +45,28 @@ static void *publish(void *number)
 	return NULL;
 }
 
+static long long ran(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* In turns, so that there are switches. */
+static void spin(int milliseconds)
+{
+	long long begin = ran(), turn;
+
+	for (int i = 0; i < milliseconds; i++) {
+		for (turn = ran(); ran() - turn < 1000000;)
+			;
+		usleep(500);
+	}
+	printf("%lld\ndone\n", ran() - begin);
+	fflush(stdout);
+}
+
 int main(void)
 {
 	struct map_shape shape = { BPF_MAP_TYPE_TASK_STORAGE, 24, 2 };
@@ -62,6 +86,6 @@ int main(void)
 	printf("ready %u\n", info.id);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin))
-		;
+		spin(atoi(line));
 	return 0;
 }
