@@ -21,7 +21,7 @@ enum Palette {
     Fill(color: "#CC79A7", pattern: "<path d=\"M2 0V8M6 0V8\" stroke=\"#ffffff\" stroke-width=\"1.4\"/>"),
   ]
   /// For all others together.
-  static let rest = Fill(color: "#999999", pattern: "<rect x=\"3\" y=\"3\" width=\"2\" height=\"2\" fill=\"#000000\"/>")
+  static let rest = Fill(color: "#404040", pattern: "<rect x=\"3\" y=\"3\" width=\"2\" height=\"2\" fill=\"#ffffff\"/>")
 
   static var slots: Int { fills.count + 1 }
 

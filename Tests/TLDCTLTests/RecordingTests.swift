@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 
+import Foundation
 import Testing
 
 @testable import TLDCTLCore
@@ -174,6 +175,58 @@ private func written(_ recording: Recording) -> [UInt8] {
     #expect(Set(Palette.fills.map(\.pattern)).count == Palette.fills.count)
   }
 
+  /// Two values on one processor: 2 ns for each of the 886 columns, of which one is shared.
+  private var halves: Recording {
+    var recording = sample(values: 9, cpus: 1, stretches: 0)
+    recording.stretches = [
+      Stretch(begin: 0, end: 400, cpu: 0, task: 0, before: 0, after: 0, ran: 300, wakeup: 100),
+      Stretch(begin: 400, end: 887, cpu: 0, task: 0, before: 0, after: 0, ran: 500, wakeup: 400),
+      Stretch(begin: 887, end: 1330, cpu: 0, task: 1, before: 5, after: 5, ran: 400),
+    ]
+    recording.end.duration = 1772
+    return recording
+  }
+
+  @Test("Time is drawn where it was, one value above the other in a column that they share")
+  func timeline() throws {
+    let svg = String(decoding: draw(halves).svg, as: UTF8.self)
+    let top = try #require(svg.firstMatch(of: /fill="url\(#value0\)" d="M90 (\d+)h/)?.1).description
+    let half = String(try #require(Int(top)) + 15)
+    #expect(svg.contains("<path fill=\"url(#value0)\" d=\"M90 \(top)h443v30h-443zM533 \(half)h1v15h-1z\"/>"))
+    #expect(svg.contains("<path fill=\"url(#value1)\" d=\"M533 \(top)h1v15h-1zM534 \(top)h221v30h-221z\"/>"))
+  }
+
+  @Test("Values stand in their columns where there is room for them")
+  func labels() {
+    // Time 0 is on the axis as well.
+    let labels = draw(halves).texts.filter { $0.anchor == .middle && ($0.text == "0" || $0.text == "5") && $0.x != 90 }
+    let middles: [Double] = [311.5, 644.5]
+    #expect(labels.map(\.x) == middles)
+    var short = halves
+    short.stretches[2].end = 887 + 30  // 15 columns
+    #expect(draw(short).texts.filter { $0.anchor == .middle && $0.text == "5" }.isEmpty)
+  }
+
+  @Test("Bars are as long as what they mean, the longest as long as there is room")
+  func bars() {
+    let svg = String(decoding: draw(halves).svg, as: UTF8.self)
+    func widths(_ x: Int, _ fill: String) -> [String] {
+      svg.matches(of: /<rect x="(\d+)" y="[\d.]+" width="([\d.]+)" height="\d+" fill="([^"]+)" stroke/)
+        .filter { $0.1 == "\(x)" && $0.3 == fill }.map { String($0.2) }
+    }
+    #expect(widths(190, "url(#value0)") == ["170"] && widths(190, "url(#value1)") == ["85"])
+    #expect(widths(540, "#111111") == ["65"] && widths(540, "url(#value0)") == ["260"])
+    let texts = draw(halves).texts.map(\.text)
+    #expect(texts.contains("800 ns  66.7 %") && texts.contains("p50 100 ns") && texts.contains("p99 400 ns") && texts.contains("never woken"))
+  }
+
+  @Test("Values beyond the fills share the last one, and a row")
+  func others() {
+    let drawing = draw(sample(values: 9)), svg = String(decoding: drawing.svg, as: UTF8.self)
+    #expect(drawing.texts.contains { $0.text == "2 others" })
+    #expect(svg.contains("fill=\"url(#value7)\" d=") && !svg.contains("url(#value8)"))
+  }
+
   @Test("What XML cannot hold is not in it")
   func xmlText() {
     #expect(xml("<a & \"b\">\u{1b}\u{fffe}") == "&lt;a &amp; &quot;b&quot;&gt;\u{fffd}\u{fffd}")
@@ -216,6 +269,31 @@ private func written(_ recording: Recording) -> [UInt8] {
     // Of six stretches two were woken, the first at once.
     #expect(slices == 6 * 2 + 2)
     #expect(names == 1 + 2 + 2 * 2)
+  }
+
+  @Test("Slices are in the order of time, where they were, on the tracks of processor and thread")
+  func slices() throws {
+    var recording = sample(values: 2, stretches: 0)
+    recording.stretches = [
+      Stretch(begin: 9_001, end: 12_345, cpu: 1, task: 1, before: 0, after: 1, ran: 3_000, wakeup: 2_000),
+      Stretch(begin: 1_000, end: 2_500, cpu: 0, task: 0, before: 0, after: 0, ran: 1_400, wakeup: 5_000),
+    ]
+    let json = try JSONSerialization.jsonObject(with: Data(RecordingTrace.serialized(recording, ValueNames(recording, ValueTypes()))))
+    let events = try #require((json as? [String: Any])?["traceEvents"] as? [[String: Any]])
+    let found = events.map { event in
+      let args = (event["args"] as? [String: Any] ?? [:]).map { "\($0)=\($1)" }.sorted().joined(separator: " ")
+      return ["ph", "name", "pid", "tid", "ts", "dur"].compactMap { event[$0].map { "\($0)" } }.joined(separator: " ") + " " + args
+    }
+    let cpus = 1 << 22
+    #expect(found == [
+      "M process_name \(cpus) \(cpus) name=Processors by kind", "M thread_name \(cpus) \(cpus) name=CPU 0",
+      "M thread_name \(cpus) \(cpus + 1) name=CPU 1", "M process_name 10 10 name=first", "M thread_name 10 11 name=one",
+      "M process_name 20 20 name=second", "M thread_name 20 21 name=<&\\x1b",
+      // It was woken before the recording began: when is not known.
+      "X 0 \(cpus) \(cpus) 1.0 1.5 comm=one mixed=0 pid=10 tid=11", "X 0 10 11 1.0 1.5 cpu=0 mixed=0 ran_ns=1400",
+      "X 1 \(cpus) \(cpus + 1) 9.001 3.344 comm=<&\\x1b mixed=1 pid=20 tid=21",
+      "X woken, waits 20 21 7.001 2.0 latency_ns=2000", "X 1 20 21 9.001 3.344 cpu=1 mixed=1 ran_ns=3000",
+    ])
   }
 }
 
