@@ -100,5 +100,9 @@ $(T)/tldctl/%.so: tests-c/tldctl/%.c | $(BUILD)/.packages-test
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 $(WARN) -fPIC -shared $< -o $@
 
+.PHONY: test-many-threads
+test-many-threads: tldctl tldctl-programs ## tldctl on a process with 100,000 threads (4 GB, half a minute)
+	@$(TEST_ENV) tests-c/tldctl_many.py
+
 .PHONY: tldctl-programs
 tldctl-programs: $(TLDCTL_PROGRAMS)

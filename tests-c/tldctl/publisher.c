@@ -17,6 +17,7 @@
  *	exec		executes itself with -x, which publishes nothing and says "ready"
  *	fork		a child that publishes, and says "child PID"; ends with us
  *	end		one thread (the last) ends
+ *	wake		all threads have a processor for a moment
  *	evil		names that no terminal likes
  */
 #include <pthread.h>
@@ -84,6 +85,8 @@ static void start_threads(void)
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 64 << 10);
+	/* The kernel merges neighbouring stacks: of separate ones it allows 65,530. */
+	pthread_attr_setguardsize(&attributes, 0);
 	pthread_barrier_init(&ready, NULL, threads);
 	for (intptr_t n = 1; n < threads; n++)
 		if (pthread_create(&thread, &attributes, live, (void *)n))
@@ -174,6 +177,8 @@ static void obey(char **argv, const char *line)
 		ending = --threads;
 		pthread_cond_broadcast(&changed);
 		pthread_mutex_unlock(&lock);
+	} else if (!strcmp(word, "wake")) {
+		pthread_cond_broadcast(&changed);
 	} else if (!strcmp(word, "evil")) {
 		tld_create_key("\x1b[31mred\n\x9b\xff\\", 4);
 		prctl(PR_SET_NAME, "\x1b]0;evil\a");
