@@ -210,6 +210,18 @@ extension WatchTable {
     #expect(try order(view, reals, ["a=f64"]) == [6, 5, 7])
   }
 
+  @Test("Of one name with several types integers come first, then reals, then bytes")
+  func types() {
+    let keys: [SortKey] = [.number(9), .real(5), .bytes([1])]
+    for (index, key) in keys.enumerated() {
+      for other in keys[(index + 1)...] {
+        #expect(SortKey.precedes(key, other, falling: false) && !SortKey.precedes(other, key, falling: false))
+        #expect(SortKey.precedes(other, key, falling: true) && !SortKey.precedes(key, other, falling: true))
+      }
+      #expect(SortKey.precedes(key, .none, falling: true) && !SortKey.precedes(.none, key, falling: true))
+    }
+  }
+
   @Test("A filter is part of an id or name as they are shown, whatever the case")
   func filtering() throws {
     let table = try table { $0.comm = "Evil\u{1b}"; $0.tgid = 4711 }
@@ -251,6 +263,8 @@ extension WatchTable {
     #expect(view.filter == Array("qr".utf8) && view.mode == .table)
     view.press(.escape)
     #expect(view.filter.isEmpty)
+    press(&view, ">")
+    #expect(!view.isReversed)
     press(&view, "hq")
     #expect(!view.isDone && view.mode == .table)
     press(&view, "q")
