@@ -47,7 +47,7 @@ struct connection {
 
 struct thread {
 	pthread_t id;
-	enum activity activity;		/* under the lock */
+	_Atomic(enum activity) activity; /* its own to write, or while it is idle, the dispatcher's */
 	uint64_t *hint;			/* likewise, its TLD */
 	struct connection *connection;	/* what a worker is to serve; NULL: end */
 	sem_t wake;
@@ -98,9 +98,7 @@ static void begin(struct thread *self, const char *name, enum activity activity)
 {
 	pthread_setname_np(pthread_self(), name);
 	self->hint = tld_get(hint_key);
-	pthread_mutex_lock(&lock);
 	set_activity(self, activity);
-	pthread_mutex_unlock(&lock);
 }
 
 /* --- Between the dispatcher and the workers --- */
@@ -146,7 +144,6 @@ static struct connection *next_connection(struct thread *self)
 		if (!queue)
 			queue_end = &queue;
 	} else {
-		set_activity(self, IDLE);
 		self->next = idle;
 		idle = self;
 		wait = true;
@@ -214,6 +211,8 @@ static void *work(void *arg)
 	while ((c = next_connection(self))) {
 		snprintf(text, sizeof(text), "%016llx", (unsigned long long)
 			 compute((uint64_t)options.rounds * (c->wanted == REPORT ? 100 : 1)));
+		/* Before any lock: others wait for whoever holds one. */
+		set_activity(self, IDLE);
 		answer(c, 200, text);
 		finish(c);
 	}

@@ -387,6 +387,7 @@ SCX_OP(hint_running, struct task_struct *p)
 {
 	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
 	__s32 cpu = bpf_get_smp_processor_id();
+	bool is_claimed;
 	__u64 *now;
 
 	if (!t)
@@ -399,7 +400,11 @@ SCX_OP(hint_running, struct task_struct *p)
 	t->cpu = cpu;
 	CPU(cpu)->since = scx_bpf_now();
 	CPU(cpu)->ran = 0;
+	is_claimed = CPU(cpu)->running < t->rank;
 	CPU(cpu)->running = t->rank;
+	/* While a real-time task ran here, it could not be preempted; now what it had interrupted goes on. */
+	if (is_claimed)
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	return 0;
 }
 
