@@ -51,7 +51,6 @@ const volatile struct hint_cpus domain_cpus[DOMAINS_MAX];
 
 struct hint_cpu cpus[CPUS_MAX];
 struct hint_domain domains[DOMAINS_MAX];
-__u32 orphans;					/* domains with no processor online */
 struct scx_hint_exit exited;
 
 struct task {
@@ -332,23 +331,40 @@ SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
 
 /* --- A processor looks for work --- */
 
-/* From the other domains, or only from those that have no processors left. */
-static bool steal(__u32 own, bool only_orphans)
+static bool steal_from(__u32 domain)
 {
-	__u32 i, rank;
+	__u32 rank;
 
-	bpf_for(i, 1, nr_domains) {
-		__u32 domain = (own + i) % nr_domains;
-
-		if (only_orphans && DOMAIN(domain)->online)
-			continue;
-		for (rank = 0; rank < RANKS; rank++)
-			if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
-				count(STAT_STOLEN);
-				return true;
-			}
-	}
+	for (rank = 0; rank < RANKS; rank++)
+		if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
+			count(STAT_STOLEN);
+			return true;
+		}
 	return false;
+}
+
+static bool steal(__u32 own)
+{
+	__u32 i;
+
+	bpf_for(i, 1, nr_domains)
+		if (steal_from((own + i) % nr_domains))
+			return true;
+	return false;
+}
+
+/*
+ * Busy processors help, too, a domain that none of its own serves: they are going, or run what
+ * is not ours. To know that cpu_offline was called is not enough: before that, a processor that
+ * goes serves nobody and waits for RCU, whose thread may be what is queued.
+ */
+static bool help(__u32 own)
+{
+	__u32 other = bpf_get_prandom_u32() % nr_domains;
+	__u64 now = scx_bpf_now();
+
+	DOMAIN(own)->served = now;
+	return other != own && before(DOMAIN(other)->served + window_ns, now) && steal_from(other);
 }
 
 SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
@@ -361,7 +377,7 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 	first = first_rank(cpu);
 	/* From here on, who wakes up may preempt what is decided now. */
 	CPU(cpu)->running = UNKNOWN;
-	if (orphans && steal(domain, true))
+	if (nr_domains > 1 && help(domain))
 		return 0;
 	for (i = 0; i < RANKS; i++) {
 		rank = (first + i) % RANKS;
@@ -377,7 +393,7 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 		}
 	}
 	if (!t)
-		steal(domain, false);
+		steal(domain);
 	return 0;
 }
 
@@ -462,15 +478,13 @@ SCX_OP(hint_init_task, struct task_struct *p, struct scx_init_task_args *args)
 
 SCX_OP(hint_cpu_online, __s32 cpu)
 {
-	if (!__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1))
-		__sync_fetch_and_sub(&orphans, 1);
+	__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1);
 	return 0;
 }
 
 SCX_OP(hint_cpu_offline, __s32 cpu)
 {
-	if (__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1) == 1)
-		__sync_fetch_and_add(&orphans, 1);
+	__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1);
 	return 0;
 }
 
@@ -485,10 +499,6 @@ SCX_OP(hint_init)
 			DOMAIN(CPU(i)->domain)->online++;
 	}
 	scx_bpf_put_cpumask(online);
-	bpf_for(i, 0, nr_domains) {
-		if (!DOMAIN(i)->online)
-			orphans++;
-	}
 	bpf_for(i, 0, nr_domains * RANKS) {
 		err = scx_bpf_create_dsq(i, -1);
 		if (err)

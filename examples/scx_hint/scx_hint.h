@@ -38,6 +38,7 @@ struct hint_cpu {
 /* Processors that share a cache. */
 struct hint_domain {
 	__u64 now[RANKS];	/* the virtual time that the class has come to */
+	__u64 served;		/* when one of its processors last looked for work */
 	__u32 online;		/* processors */
 } __attribute__((aligned(128)));
 
