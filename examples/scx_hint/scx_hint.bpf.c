@@ -212,15 +212,29 @@ static void account(struct task *t, __s32 id)
 }
 
 /*
+ * How far ahead of its class a task may be. Two slices of its own: who ran alone for long took
+ * nothing from those that come then, but would wait until each of them has had as much. And no
+ * more than what makes it wait for PATIENCE, if all that are queued use all that it leaves
+ * them, and their class gets no more than its budget's rest.
+ */
+static __u64 most_ahead(struct task *t, __u32 domain)
+{
+	__u64 queued = scx_bpf_dsq_nr_queued(queue(domain, t->rank)) + 1;
+	__u32 percent = t->rank == INTERACTIVE ? 100 : 100 - budget_percent[t->rank == NORMAL ? INTERACTIVE : NORMAL];
+	__u64 patience = PATIENCE * domain_cpus[domain & (DOMAINS_MAX - 1)].count * percent / 100 / queued;
+	__u64 slices = 2 * slice_ns * 100 / t->weight;
+
+	return slices < patience ? slices : patience;
+}
+
+/*
  * The task's virtual time in a domain and class. It takes along how far it was ahead or
- * behind. Who slept is not owed more than a slice; and who is far ahead waits for PATIENCE
- * at most, if all that are queued use all that it leaves them.
+ * behind. Who slept is not owed more than a slice.
  */
 static __u64 place(struct task *t, __u32 domain)
 {
 	__u64 now = DOMAIN(domain)->now[t->rank & 3];
-	__u64 queued = scx_bpf_dsq_nr_queued(queue(domain, t->rank)) + 1;
-	__u64 latest = now + PATIENCE * domain_cpus[domain & (DOMAINS_MAX - 1)].count / queued;
+	__u64 latest = now + most_ahead(t, domain);
 
 	if (t->domain != domain || t->rank_of_vtime != t->rank) {
 		t->vtime += now - DOMAIN(t->domain)->now[t->rank_of_vtime & 3];
