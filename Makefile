@@ -35,7 +35,7 @@ PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc 
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
 PACKAGES_TLDCTL = $(PACKAGES_DEMO) g++ bpftool
 PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross fish jq librsvg2-bin man-db patch perl python3 python3-jsonschema spin tmux \
+	libc6-dev-arm64-cross fish gnuplot-nox jq librsvg2-bin man-db patch perl python3 python3-jsonschema spin tmux \
 	valgrind xz-utils zsh
 
 VERSION := $(shell sed -n 's/.define TLD_VERSION_\(MAJOR\|MINOR\) //p' include/tld.h | paste -sd.).0
@@ -255,7 +255,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # compilers from the environment. Those that mostly compile, or compute, run beside the others.
 SCRIPTS = readme docs demo dispatcher http costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	$(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) $(T)/tldctl/set_checks
+	$(patsubst %,tests-c/%.py,sched_demo tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) $(T)/tldctl/set_checks
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
@@ -263,7 +263,7 @@ TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG
 
 .PHONY: test-programs
 test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher \
-	$(BUILD)/examples/http $(BUILD)/examples/http-load tldctl tldctl-programs
+	$(addprefix $(BUILD)/examples/,http http-load scx_hint sched_load) tldctl tldctl-programs
 
 .PHONY: test
 test: test-programs ## all tests; STRICT=1: a kernel that cannot run them fails
