@@ -64,9 +64,9 @@ help: ## this list
 
 # --- What must be installed -------------------------------------------------
 
-# Installs the missing ones of the packages $(1), or says how.
+# Installs the missing ones of the packages $(1), or says how. One at a time: apt locks others out.
 define need_packages
-@mkdir -p $(BUILD); \
+@mkdir -p $(BUILD); exec 9>$(BUILD)/.apt; flock 9; \
 if command -v dpkg-query >/dev/null; then \
 	missing=$$(for package in $(1); do \
 		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; \
@@ -265,8 +265,10 @@ TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG
 test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(BUILD)/examples/oncpu $(BUILD)/examples/dispatcher \
 	$(addprefix $(BUILD)/examples/,http http-load scx_hint sched_load) tldctl tldctl-programs
 
+# The tests themselves are no jobs of a make that counts them.
 .PHONY: test
-test: test-programs ## all tests; STRICT=1: a kernel that cannot run them fails
+test: ## all tests; STRICT=1: a kernel that cannot run them fails
+	@$(MAKE) --no-print-directory --jobs=$(shell nproc) test-programs
 	@$(TEST_ENV) tests-c/harness.pl $(TESTS)
 
 .PHONY: kselftest

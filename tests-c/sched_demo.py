@@ -142,6 +142,16 @@ def ends():
     tree.remove()
 
 
+def runs_on_host():
+    tree = Tree("exit 1\n")
+    script = tree.path / "examples/sched_demo/regimes.sh"
+    script.write_text(f'#!/bin/bash\necho "$@" >"${{0%/*}}/arguments"\ncat <<END\n{result()}END\n')
+    status, out, err = tree.run("--host", "/programs")
+    arguments = (tree.path / "examples/sched_demo/arguments").read_text()
+    ok(status == 0 and arguments == "/programs 3 2000 load\n", "on a machine that has sched_ext it needs no emulator", status, arguments, err)
+    tree.remove()
+
+
 def refuses():
     status = subprocess.run([SRC / "examples/sched_demo/demo_sched.py", "--output", "/nowhere"], capture_output=True, text=True, check=False)
     ok(status.returncode == 2 and "--host" in status.stderr, "it says what it needs", status)
@@ -174,6 +184,7 @@ def main():
     misses()
     tries_again()
     ends()
+    runs_on_host()
     refuses()
     scheduler_refuses()
     print(f"1..{points}")
