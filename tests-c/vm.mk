@@ -57,6 +57,8 @@ $(GUEST)/arm64/libtld.a: $(SWIFT_SOURCES) Sources/CTLD/ctld.c $(CTLD_HEADERS) Ma
 GUEST_LEFT_OUT := $(shell sed -n 's/^\([a-z_]*\)\t.*/\1/p' tests-c/vm/left-out)
 GUEST_TESTS = $(filter-out $(GUEST_LEFT_OUT),$(C_TESTS))
 GUEST_OWN = traced sched load_all no_uptr
+# Of the scheduler in examples/scx_hint, in a directory of their own.
+GUEST_HINT = hint
 # Newer packaged libbpfs want a glibc of their own age, but only for names of old functions.
 GUEST_NEWEST = $(addprefix -Wl$(,)--defsym=__isoc23_,\
 	sscanf=__isoc99_sscanf fscanf=__isoc99_fscanf strtoull=strtoull)
@@ -93,6 +95,8 @@ $(GUEST)/$(1)/http-load: examples/http/load.c $(GUEST)/$(1)/libtld.a
 	$(Q)$$(GUEST_CC_$(1)) $(HTTP_CFLAGS) -static -s $$< -o $$@ -pthread
 endef
 $(foreach machine,x86-64 arm64,$(eval $(call guest_machine,$(machine))))
+
+$(foreach machine,x86-64 arm64,$(GUEST_HINT:%=$(GUEST)/$(machine)/%.o)): TEST_CFLAGS += -Iexamples/scx_hint
 
 # --- BPF objects: $(GUEST)/bpf-PAGE/NAME.bpf.o ----------------------------------------
 
@@ -179,6 +183,9 @@ endef
 GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk)
 guest_files = $(patsubst %,$(GUEST)/$(1)/%,$(GUEST_TESTS) $(GUEST_OWN) load_all_newest) \
 	$(patsubst %,$(GUEST)/bpf-$(2)/%,$(GUEST_TEST_OBJECTS))
+# $(1): machine; $(2): name of the page size
+guest_hint_files = $(addprefix $(GUEST)/scx_hint-$(1)-$(2)/,scx_hint scx_hint_newest) \
+	$(patsubst %,$(GUEST)/$(1)/%,$(GUEST_HINT))
 
 # $(1): machine; $(2): name of the page size
 define guest_flavour
@@ -190,7 +197,7 @@ $(foreach user,ours kernel,$(call guest_selftest,$(1)-$(2),$(1),$(GUEST_PAGE_$(2
 
 $(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		$(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
-		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) \
+		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) $(call guest_hint_files,$(1),$(2)) \
 		tests-c/vm.mk tests-c/vm/left-out tests-c/vm/initramfs.sh \
 		$(GUEST)/static-$(1) $(GUEST)/static-x86-64
 	$$(call say,CPIO)
@@ -198,7 +205,8 @@ $(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$
 		@/ $(GUEST_SCRIPTS) \
 		@/tests $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		@/load $(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
-		@/selftest $(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%)
+		@/selftest $(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) \
+		@/hint $(call guest_hint_files,$(1),$(2))
 endef
 $(eval $(call guest_flavour,x86-64,4k))
 $(eval $(call guest_flavour,arm64,4k))

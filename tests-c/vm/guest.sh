@@ -100,6 +100,14 @@ sched() {
 	fi
 }
 
+# The scheduler of examples, with libbpf 1.1 and the newest: "yes", or for which known want
+# of the kernel it rightly refused to run.
+hint() {
+	run_tap hint /hint/hint
+	[ "$verdict" = ok ] && word=$(sed -n 's/^# scx_hint: //p' /tmp/output) || word=FAIL
+	echo "total scx_hint $word"
+}
+
 lacking=no refused=
 if [ "${TLD_UPTR-}" = no ]; then
 	lacking=yes refused=--refused
@@ -111,6 +119,7 @@ if [ -z "$refused" ] && wanted selftest; then selftest; fi
 if wanted tests; then tests; fi
 if wanted load; then load; fi
 if wanted sched; then sched; fi
+if wanted hint; then hint; fi
 case ${TLD_PROVOKE-} in
 fail) run_tap provoked false ;;
 panic) echo c >/proc/sysrq-trigger ;;
