@@ -163,18 +163,28 @@ static __s64 most_left(int i)
 	return window_ns * (100 - budget_percent[i]) / 100;
 }
 
-static void refill(__s32 id)
+/*
+ * Refill the budgets, and charge those that a task of this rank used up while it ran. In one
+ * step: debts are limited, too, and what is refilled for a long run is less than what it costs.
+ */
+static void settle(__s32 id, __u32 rank, __s64 ran)
 {
 	__u64 now = scx_bpf_now(), passed = now - CPU(id)->refilled;
+	__s64 waiting = 0;
 	int i;
 
 	if (passed > window_ns)
 		passed = window_ns;
+	if (ran > (__s64)window_ns)
+		ran = window_ns;
 	CPU(id)->refilled = now;
-	for (i = 0; i < BUDGETS; i++) {
+	for (i = BUDGETS - 1; i >= 0; i--) {
 		__s64 left = CPU(id)->left[i] + passed * budget_percent[i] / 100;
 
-		CPU(id)->left[i] = left < most_left(i) ? left : most_left(i);
+		waiting += scx_bpf_dsq_nr_queued(queue(CPU(id)->domain, i + 1));
+		if (i >= (int)rank && waiting > 0)
+			left -= ran;
+		CPU(id)->left[i] = left > most_left(i) ? most_left(i) : left < -most_left(i) ? -most_left(i) : left;
 	}
 }
 
@@ -182,21 +192,6 @@ static void refill(__s32 id)
 static __u32 first_rank(__s32 id)
 {
 	return CPU(id)->left[NORMAL] <= 0 ? BACKGROUND : CPU(id)->left[INTERACTIVE] <= 0 ? NORMAL : INTERACTIVE;
-}
-
-static void charge(__s32 id, __u32 rank, __s64 ran)
-{
-	__s64 waiting = 0;
-	int i;
-
-	for (i = BUDGETS - 1; i >= 0; i--) {
-		waiting += scx_bpf_dsq_nr_queued(queue(CPU(id)->domain, i + 1));
-		if (i < (int)rank || waiting <= 0)
-			continue;
-		CPU(id)->left[i] -= ran;
-		if (CPU(id)->left[i] < -most_left(i))
-			CPU(id)->left[i] = -most_left(i);
-	}
 }
 
 /* --- Virtual time --- */
@@ -208,7 +203,7 @@ static void account(struct task *t, __s32 id)
 	CPU(id)->since = now;
 	CPU(id)->ran += ran;
 	t->vtime += ran * 100 / t->weight;
-	charge(id, t->rank, ran);
+	settle(id, t->rank, ran);
 }
 
 /*
@@ -387,7 +382,7 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 			 bpf_task_storage_get(&tasks, prev, 0, 0) : 0;
 	__u32 domain = CPU(cpu)->domain, first, rank, i;
 
-	refill(cpu);
+	settle(cpu, RANKS, 0);
 	first = first_rank(cpu);
 	/* From here on, who wakes up may preempt what is decided now. */
 	CPU(cpu)->running = UNKNOWN;
