@@ -38,12 +38,13 @@ RATIOS = {
               ("default", "beside", "work"), ">= 0.90"),
         Ratio("burners alone, scx_hint / kernel's scheduler", ("off", "alone", "work"),
               ("default", "alone", "work"), ">= 0.97"),
+        Ratio("a burner's time, least / mean, scx_hint", ("off", "alone", "least"), ("off", "alone", "mean"), ">= 0.95"),
     ],
     "lies": [
-        Ratio("others' work, one lies / nobody does", ("lying", "others", "work"),
-              ("honest", "others", "work"), ">= 0.50"),
-        Ratio("others' work, the liar not trusted / nobody lies", ("distrusted", "others", "work"),
-              ("honest", "others", "work"), ">= 0.95"),
+        Ratio("others' time, one lies / nobody does", ("lying", "others", "cpu"),
+              ("honest", "others", "cpu"), ">= 0.50"),
+        Ratio("others' time, the liar not trusted / nobody lies", ("distrusted", "others", "cpu"),
+              ("honest", "others", "cpu"), ">= 0.95"),
     ],
     "server": [
         Ratio("server's p99, hints / kernel's scheduler", ("hints", "interactive", "p99_us"),

@@ -54,6 +54,7 @@ static struct thread {
 	unsigned int seed, samples;
 	uint64_t *latency;		/* ns */
 	uint64_t rounds;		/* of work done while it counted */
+	uint64_t cpu;			/* the processor's time for it, ns */
 } threads[THREADS_MAX];
 
 static int64_t counts_from, counts_to;	/* CLOCK_MONOTONIC, ns */
@@ -64,12 +65,17 @@ __attribute__((noreturn)) static void fail(const char *what, int err)
 	exit(1);
 }
 
-static int64_t now(void)
+static int64_t read_clock(clockid_t clock)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(clock, &time);
 	return time.tv_sec * 1000 * MS + time.tv_nsec;
+}
+
+static int64_t now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
 }
 
 static void sleep_until(int64_t when)
@@ -157,15 +163,19 @@ static void *wake(void *arg)
 static void *burn(void *arg)
 {
 	struct thread *thread = arg;
-	int64_t at;
+	int64_t at, before = 0;
 
 	if (options.hint)
 		give_hint();
 	while ((at = now()) < counts_to) {
+		if (at >= counts_from && !before)
+			before = read_clock(CLOCK_THREAD_CPUTIME_ID);
 		work(options.rounds / 10);
 		if (at >= counts_from)
 			thread->rounds += options.rounds / 10;
 	}
+	if (before)
+		thread->cpu = read_clock(CLOCK_THREAD_CPUTIME_ID) - before;
 	return NULL;
 }
 
@@ -187,21 +197,27 @@ static void print_latencies(void)
 	       all[samples * 999 / 1000] / 1000, all[samples - 1] / 1000);
 }
 
+static void print_calibration(void)
+{
+	uint64_t rounds = 0;
+
+	for (unsigned int i = 0; i < options.threads; i++)
+		rounds += threads[i].rounds;
+	printf("%" PRIu64 "\n", rounds / options.threads);
+}
+
+/* What the work would have taken while calibrate looked, and what it took, of all, the mean and the least. */
 static void print_work(void)
 {
-	uint64_t rounds = 0, least = UINT64_MAX;
+	uint64_t rounds = 0, cpu = 0, least = UINT64_MAX;
 
 	for (unsigned int i = 0; i < options.threads; i++) {
 		rounds += threads[i].rounds;
-		least = threads[i].rounds < least ? threads[i].rounds : least;
+		cpu += threads[i].cpu;
+		least = threads[i].cpu < least ? threads[i].cpu : least;
 	}
-	if (options.mode == CALIBRATE) {
-		printf("%" PRIu64 "\n", rounds / options.threads);
-		return;
-	}
-	/* What it would have taken while calibrate looked: us of a processor. */
-	printf("work %" PRIu64 " least %" PRIu64 "\n", rounds * 1000 / options.rounds,
-	       least * 1000 / options.rounds);
+	printf("work %" PRIu64 " cpu %" PRIu64 " mean %" PRIu64 " least %" PRIu64 "\n",
+	       rounds * 1000 / options.rounds, cpu / 1000, cpu / options.threads / 1000, least / 1000);
 }
 
 static void run(void)
@@ -221,7 +237,9 @@ static void run(void)
 	}
 	for (unsigned int i = 0; i < options.threads; i++)
 		pthread_join(threads[i].id, NULL);
-	if (options.mode == WAKE)
+	if (options.mode == CALIBRATE)
+		print_calibration();
+	else if (options.mode == WAKE)
 		print_latencies();
 	else
 		print_work();
