@@ -13,6 +13,25 @@ test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", STRICT=1
 test-vm-list: ## what VM= may name
 	@$(TEST_ENV) tests-c/vm/guests.sh
 
+# Time that is counted in instructions, whatever else the host does, so that figures are the
+# same each time. The filter has a timer that makes qemu switch between the processors each
+# 50 us: else one is interrupted by another milliseconds late.
+GUEST_COUNTED = -icount shift=1,sleep=off -netdev hubport,hubid=0,id=n \
+	-object filter-buffer,id=f,netdev=n,interval=50
+STRESS_SECONDS ?= 20
+STRESS_RESTARTS ?= 20
+DOMAINS ?= 2
+
+.PHONY: test-hint-budget test-hint-stress
+test-hint-budget: ## what examples/scx_hint promises each class, measured in a guest
+	@VM_CPUS=2 VM_OPTIONS="$(GUEST_COUNTED)" VM_PARAMETERS=TLD_PARTS=budget \
+		$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/table.sh newest-x86-64
+
+test-hint-stress: ## it under stress in a guest; STRESS_SECONDS=20, STRESS_RESTARTS=20, DOMAINS=2
+	@VM_CPUS=4,sockets=$(DOMAINS) \
+		VM_PARAMETERS="TLD_PARTS=stress TLD_STRESS=$(STRESS_SECONDS),$(DOMAINS),$(STRESS_RESTARTS)" \
+		$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/table.sh newest-x86-64
+
 # --- What differs between machines and pages --------------------------------------
 
 GUEST_CC_x86-64 = $(CC)
@@ -58,7 +77,7 @@ GUEST_LEFT_OUT := $(shell sed -n 's/^\([a-z_]*\)\t.*/\1/p' tests-c/vm/left-out)
 GUEST_TESTS = $(filter-out $(GUEST_LEFT_OUT),$(C_TESTS))
 GUEST_OWN = traced sched load_all no_uptr
 # Of the scheduler in examples/scx_hint, in a directory of their own.
-GUEST_HINT = hint
+GUEST_HINT = hint hint_stress hint_budget
 # Newer packaged libbpfs want a glibc of their own age, but only for names of old functions.
 GUEST_NEWEST = $(addprefix -Wl$(,)--defsym=__isoc23_,\
 	sscanf=__isoc99_sscanf fscanf=__isoc99_fscanf strtoull=strtoull)
@@ -74,6 +93,11 @@ $(GUEST)/$(1)/%.o: tests-c/vm/%.c tests-c/vm.mk | $(GUEST)/static-$(1) $(BUILD)/
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -DTLD_EMULATED -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
+
+$(GUEST)/$(1)/topology.o: examples/scx_hint/topology.c | $(GUEST)/static-$(1)
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$(Q)$$(GUEST_CC_$(1)) $$(TEST_CFLAGS) -isystem $(GUEST)/static-$(1)/usr/include -c $$< -o $$@
 
 $(GUEST)/$(1)/%: $(GUEST)/$(1)/%.o $(TEST_SUPPORT:%=$(GUEST)/$(1)/%.o) $(GUEST)/$(1)/libtld.a
 	$$(call say,LINK)
@@ -97,6 +121,7 @@ endef
 $(foreach machine,x86-64 arm64,$(eval $(call guest_machine,$(machine))))
 
 $(foreach machine,x86-64 arm64,$(GUEST_HINT:%=$(GUEST)/$(machine)/%.o)): TEST_CFLAGS += -Iexamples/scx_hint
+$(foreach machine,x86-64 arm64,$(eval $(GUEST)/$(machine)/hint_stress: $(GUEST)/$(machine)/topology.o))
 
 # --- BPF objects: $(GUEST)/bpf-PAGE/NAME.bpf.o ----------------------------------------
 

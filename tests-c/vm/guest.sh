@@ -5,7 +5,7 @@
 # with "total" are for the table. Exit status 0: all is as it must be.
 #
 # From the kernel's command line: TLD_UPTR=no, this kernel has no UPTR; TLD_PARTS=a,b, not
-# all parts; TLD_PROVOKE=fail, panic or hang, what becomes of such a guest.
+# all parts; TLD_STRESS=a,b,c, hint_stress's words; TLD_PROVOKE=fail, panic or hang, what becomes of such a guest.
 
 limit=120 # seconds for a program, which nothing takes that is well
 failed=0
@@ -103,9 +103,21 @@ sched() {
 # The scheduler of examples, with libbpf 1.1 and the newest: "yes", or for which known want
 # of the kernel it rightly refused to run.
 hint() {
+	limit=300 # it starts the scheduler eight times, and the verifier is slow here
 	run_tap hint /hint/hint
 	[ "$verdict" = ok ] && word=$(sed -n 's/^# scx_hint: //p' /tmp/output) || word=FAIL
 	echo "total scx_hint $word"
+}
+
+# The same scheduler for longer, in guests of their own: see test-hint in vm.mk.
+stress() {
+	limit=1000
+	# shellcheck disable=SC2046  # words
+	run_tap stress /hint/hint_stress $(echo "$TLD_STRESS" | tr , ' ')
+}
+
+budget() {
+	run_tap budget /hint/hint_budget
 }
 
 lacking=no refused=
@@ -120,6 +132,9 @@ if wanted tests; then tests; fi
 if wanted load; then load; fi
 if wanted sched; then sched; fi
 if wanted hint; then hint; fi
+# Not what each guest does.
+if [ -n "${TLD_PARTS-}" ] && wanted stress; then stress; fi
+if [ -n "${TLD_PARTS-}" ] && wanted budget; then budget; fi
 case ${TLD_PROVOKE-} in
 fail) run_tap provoked false ;;
 panic) echo c >/proc/sysrq-trigger ;;
