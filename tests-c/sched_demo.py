@@ -127,19 +127,23 @@ def is_alive(pid):
         return False
 
 
-def ends():
-    tree = Tree('echo $$ >$5/pid\nsleep 1000 &\necho $! >>$5/pid\nwait\n')
+def ends(number, status):
+    # As boot.sh itself ends qemu after a while.
+    boot = (SRC / "tests-c/vm/boot.sh").read_text()
+    wrapper = re.search(r"^timeout [^\n]*?-k 5 ", boot, re.M).group()
+    tree = Tree(f"echo $$ >$5/pid\n{wrapper}100 bash -c 'echo $$ >>'$5/pid'; sleep 1000' || true\n")
     process = tree.start()
     pids = tree.path / "out/load/pid"
     for _ in range(200):
         if pids.exists() and pids.read_text().count("\n") == 2:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=20)
     time.sleep(0.2)
     left = [pid for pid in pids.read_text().split() if is_alive(pid)]
-    ok(process.returncode == 130 and not left and "Traceback" not in err, "Ctrl-C ends the guests, too", process.returncode, left, err)
+    ok(process.returncode == status and not left and "Traceback" not in err, f"{number.name} ends the guests, too",
+       process.returncode, left, err)
     tree.remove()
 
 
@@ -184,7 +188,9 @@ def main():
     compares()
     misses()
     tries_again()
-    ends()
+    ends(signal.SIGINT, 130)
+    ends(signal.SIGTERM, 143)
+    ends(signal.SIGHUP, 129)
     runs_on_host()
     refuses()
     scheduler_refuses()

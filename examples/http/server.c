@@ -139,7 +139,7 @@ static struct connection *next_connection(struct thread *self)
 	if (stop) {
 		assign(self, NULL);
 	} else if (queue) {
-		assign(self, queue);
+		self->connection = queue;
 		queue = queue->next;
 		if (!queue)
 			queue_end = &queue;
@@ -151,6 +151,8 @@ static struct connection *next_connection(struct thread *self)
 	pthread_mutex_unlock(&lock);
 	while (wait && sem_wait(&self->wake))
 		;
+	if (self->connection)
+		set_activity(self, self->connection->wanted);
 	return self->connection;
 }
 

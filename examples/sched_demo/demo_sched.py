@@ -182,6 +182,8 @@ def parse_options():
 
 def main():
     options = parse_options()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, frame: sys.exit(128 + got))
     began = time.monotonic()
     groups = [group.split() for group in options.parts.split(",")]
     if options.host:

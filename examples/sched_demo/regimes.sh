@@ -16,12 +16,14 @@ directory=$1 rounds=$2 ms=$3
 shift 3
 cpus=$(nproc)
 burners=$((2 * cpus)) wakers=$((2 * cpus))
-pin=/sys/fs/bpf/hints/tld_data_map
+pin=/sys/fs/bpf/sched_demo/tld_data_map
 work=$(mktemp -d)
 scheduler= server=
 
+# Functions' output goes to files.
+exec 3>&1
 fail() {
-	echo "failed: $1"
+	echo "failed: $1" >&3
 	exit 1
 }
 
@@ -36,7 +38,7 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 start_scheduler() { # option...
-	"$directory/scx_hint" "$@" >"$work/scheduler" 2>&1 &
+	"$directory/scx_hint" --pin $pin "$@" >"$work/scheduler" 2>&1 &
 	scheduler=$!
 	until grep -q '^scheduling' "$work/scheduler"; do
 		kill -0 "$scheduler" 2>/dev/null || fail "scx_hint: $(cat "$work/scheduler")"
@@ -54,7 +56,7 @@ stop_scheduler() {
 load() { # mode option...
 	mode=$1
 	shift
-	"$directory/sched_load" "$mode" --rounds "$rate" --time "$ms" "$@" || fail "sched_load $mode"
+	"$directory/sched_load" "$mode" --rounds "$rate" --time "$ms" --pin $pin "$@" || fail "sched_load $mode"
 }
 
 figures() { # regime name file
@@ -68,7 +70,7 @@ both() { # regime option-of-the-threads-that-wake-up...
 	load burn --threads $burners >"$work/burn" &
 	burn=$!
 	load wake --threads $wakers "$@" >"$work/wake"
-	wait $burn
+	wait $burn || exit 1
 	figures "$regime" beside "$work/burn"
 	figures "$regime" latency "$work/wake"
 }
@@ -78,14 +80,14 @@ alone() { # regime
 	figures "$1" alone "$work/burn"
 }
 
-# Two users with as many burners each, of whom the second may lie.
+# Two users, of whom the second has a quarter of the burners, and may lie.
 two_users() { # regime option-of-the-second...
 	regime=$1
 	shift
-	load burn --threads $burners --uid 1000 --gid 1000 >"$work/first" &
+	load burn --threads $((3 * cpus)) --uid 1000 --gid 1000 >"$work/first" &
 	first=$!
-	load burn --threads $burners --uid 1001 --gid 1000 "$@" >"$work/second"
-	wait $first
+	load burn --threads "$cpus" --uid 1001 --gid 1000 "$@" >"$work/second"
+	wait $first || exit 1
 	figures "$regime" others "$work/first"
 	figures "$regime" liar "$work/second"
 }
@@ -117,7 +119,7 @@ part_lies() {
 serve() { # regime option...
 	regime=$1
 	shift
-	"$directory/http" --threads 16 --rounds $((rate / 5)) "$@" >"$work/http" &
+	"$directory/http" --threads 16 --pin $pin --rounds $((rate / 5)) "$@" >"$work/http" &
 	server=$!
 	until grep -q 'listening' "$work/http"; do
 		kill -0 "$server" 2>/dev/null || fail "http"
@@ -144,7 +146,8 @@ part_server() {
 [ "$(id -u)" = 0 ] || fail "a scheduler takes root"
 [ -e /sys/kernel/sched_ext ] || fail "this kernel has no sched_ext"
 rate=$("$directory/sched_load" calibrate --threads "$cpus") || fail "sched_load calibrate"
-# The pin's mode stays from one scheduler to the next.
+[ "$(cat /sys/kernel/sched_ext/state)" = disabled ] || fail "a sched_ext scheduler runs already"
+# The pin's mode would stay from one scheduler to the next.
 rm -f $pin
 round=1
 while [ "$round" -le "$rounds" ]; do

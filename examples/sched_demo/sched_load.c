@@ -46,7 +46,8 @@ static struct {
 	unsigned int threads, ms, uid, gid;
 	int nice;
 	uint64_t rounds;		/* of work in a ms */
-	const char *hint, *pin;
+	uint64_t hint;			/* 0: none */
+	const char *pin;
 } options = { .threads = 1, .ms = 1000, .pin = SCHED_HINT_PIN };
 
 static struct thread {
@@ -106,14 +107,11 @@ static int compare(const void *a, const void *b)
 
 static void give_hint(void)
 {
-	static const char *const names[] = { "normal", "interactive", "background" };
 	uint64_t *hint = tld_get(hint_key);
 
 	if (!hint)
 		fail("no hint can be given", errno);
-	for (unsigned int i = 0; i < 3; i++)
-		if (!strcmp(options.hint, names[i]))
-			__atomic_store_n(hint, sched_hint(i, 0, 0), __ATOMIC_RELAXED);
+	__atomic_store_n(hint, options.hint, __ATOMIC_RELAXED);
 }
 
 /* Rounds in a ms, of 20 equal parts the middle one: neither the luckiest nor what was disturbed. */
@@ -259,6 +257,17 @@ static const struct argp_option argp_options[] = {
 	{ 0 }
 };
 
+static uint64_t hint_of(const char *word, struct argp_state *state)
+{
+	static const char *const words[] = { "normal", "interactive", "background" };
+
+	for (unsigned int i = 0; i < 3; i++)
+		if (!strcmp(word, words[i]))
+			return sched_hint(i, 0, 0);
+	argp_error(state, "there is no class \"%s\"", word);
+	return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	static const char *const modes[] = { "calibrate", "wake", "burn" };
@@ -274,7 +283,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'u': options.uid = value; break;
 	case 'g': options.gid = value; break;
 	case 'n': options.nice = value; break;
-	case 'H': options.hint = arg; break;
+	case 'H': options.hint = hint_of(arg, state); break;
 	case 'p': options.pin = arg; break;
 	case ARGP_KEY_ARG:
 		for (options.mode = CALIBRATE; strcmp(arg, modes[options.mode]); options.mode++)

@@ -44,7 +44,8 @@ struct css_set {
 
 struct sched_ext_entity {
 	__u32 flags;
-	__u32 weight;		/* 1 to 10000, by nice value or cgroup; nice 0: 100 */
+	__u32 weight;		/* 1 to 10000, by nice value; 0: 100 */
+	__u64 dsq_vtime;	/* its place in the queue */
 } SCX_KERNEL;
 
 #define SCX_TASK_QUEUED 1	/* in flags: the task is runnable */
@@ -93,6 +94,7 @@ struct sched_ext_ops {
 #define SCX_DSQ_LOCAL (1ULL << 63 | 2)	/* the queue of the processor itself, first in, first out */
 #define SCX_ENQ_WAKEUP 1
 #define SCX_ENQ_PREEMPT (1ULL << 32)
+#define SCX_WAKE_SYNC 16
 #define SCX_KICK_IDLE 1
 #define SCX_KICK_PREEMPT 2
 
@@ -106,6 +108,15 @@ extern _Bool scx_bpf_dsq_move_to_local(__u64 dsq_id) __ksym;
 extern __s32 scx_bpf_dsq_nr_queued(__u64 dsq_id) __ksym;
 extern const struct cpumask *scx_bpf_get_online_cpumask(void) __ksym;
 extern void scx_bpf_put_cpumask(const struct cpumask *cpumask) __ksym;
+
+struct bpf_iter_scx_dsq {
+	__u64 __opaque[6];
+} __attribute__((aligned(8)));
+
+extern int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, __u64 dsq_id, __u64 flags) __ksym;
+extern struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) __ksym;
+extern void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym;
+
 extern __s32 scx_bpf_pick_idle_cpu(const struct cpumask *cpus_allowed, __u64 flags) __ksym;
 extern void scx_bpf_kick_cpu(__s32 cpu, __u64 flags) __ksym;
 extern __s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym;

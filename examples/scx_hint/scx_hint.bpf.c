@@ -5,7 +5,7 @@
  * Programs say so in the TLD "sched.hint" (sched_hint.h, docs/hints.md). The policy:
  *
  * - Interactive before normal before background. Within a class, least virtual time first:
- *   the time that a task ran, divided by its weight.
+ *   the time that a task ran, divided by its weight (nice value and hint).
  * - A task that wakes up gets an idle processor; if there is none, one that runs a lower class.
  * - No class starves those below: each processor has a budget, refilled as time passes,
  *   which a class (with those above it) uses up by running while a lower one waits; once it
@@ -35,6 +35,9 @@ TLD_KEYS(hint);
 #define DEADLINE_MAX (20 * MS)
 /* The longest that virtual time makes a task wait: the kernel's watchdog has 30 s. */
 #define PATIENCE (5000 * MS)
+/* Nice values make more of a difference: then a task would wait for longer than that for others. */
+#define WEIGHT_LEAST 20
+#define WEIGHT_MOST 500
 /* Processors that are looked at for one that runs a lower class. */
 #define SCAN_MAX 64
 
@@ -57,7 +60,8 @@ struct task {
 	__u64 vtime;				/* on the clock of domain and rank_of_vtime */
 	__u32 domain, rank_of_vtime;
 	__u32 rank;				/* by its hint */
-	__u32 weight;				/* by nice value, cgroup and hint */
+	__u32 weight;				/* by nice value and hint */
+	__u32 hint_stat;			/* STAT_HINTED, STAT_REFUSED, or STATS: none */
 	__u64 deadline;				/* by its hint, from now */
 	__s32 cpu;				/* where it ran, or -1 */
 };
@@ -123,33 +127,39 @@ static bool is_trusted(struct task_struct *p)
 	return false;
 }
 
-static __u64 read_hint(struct task_struct *p)
+static __u64 read_hint(struct task_struct *p, struct task *t)
 {
 	__u64 *data = use_hints ? tld_get_named(p, hint, SCHED_HINT_NAME, sizeof(*data)) : 0;
 	__u64 value = data ? *(volatile __u64 *)data : 0;
 
-	if (!value)
-		return 0;
-	if (use_trust && !is_trusted(p)) {
-		count(STAT_REFUSED);
-		return 0;
-	}
-	count(STAT_HINTED);
-	return value;
+	t->hint_stat = !value ? STATS : use_trust && !is_trusted(p) ? STAT_REFUSED : STAT_HINTED;
+	return t->hint_stat == STAT_HINTED ? value : 0;
 }
 
 /* What the thread says may be different each time; what is garbage means normal. */
 static void heed(struct task_struct *p, struct task *t)
 {
-	__u64 value = read_hint(p);
+	__u64 value = read_hint(p, t);
 	enum sched_hint_class class = sched_hint_class(value);
 
 	t->rank = class == SCHED_HINT_INTERACTIVE ? INTERACTIVE :
 		  class == SCHED_HINT_BACKGROUND ? BACKGROUND : NORMAL;
-	t->weight = p->scx.weight * sched_hint_weight(value) / 100 ?: 1;
+	t->weight = p->scx.weight * sched_hint_weight(value) / 100;
+	if (t->weight < WEIGHT_LEAST)
+		t->weight = WEIGHT_LEAST;
+	if (t->weight > WEIGHT_MOST)
+		t->weight = WEIGHT_MOST;
 	t->deadline = sched_hint_deadline(value) ?: slice_ns;
 	if (t->deadline > DEADLINE_MAX)
 		t->deadline = DEADLINE_MAX;
+}
+
+/* The same where it is decided about the task. */
+static void heed_and_count(struct task_struct *p, struct task *t)
+{
+	heed(p, t);
+	count(t->rank);
+	count(t->hint_stat);
 }
 
 /* --- Budgets --- */
@@ -188,6 +198,15 @@ static void settle(__s32 id, __u32 rank, __s64 ran)
 	}
 }
 
+/* Those that wait may not run here. */
+static void forgive(__s32 id)
+{
+	int i;
+
+	for (i = 0; i < BUDGETS; i++)
+		CPU(id)->left[i] = most_left(i);
+}
+
 /* The rank that goes first, for the budgets of those before it are spent. */
 static __u32 first_rank(__s32 id)
 {
@@ -207,17 +226,17 @@ static void account(struct task *t, __s32 id)
 }
 
 /*
- * How far ahead of its class a task may be. Two slices of its own: who ran alone for long took
+ * How far ahead of its class a task may be. Three slices of its own: who ran alone for long took
  * nothing from those that come then, but would wait until each of them has had as much. And no
  * more than what makes it wait for PATIENCE, if all that are queued use all that it leaves
- * them, and their class gets no more than its budget's rest.
+ * them, by the greatest weight, and their class gets no more than its budget's rest.
  */
 static __u64 most_ahead(struct task *t, __u32 domain)
 {
 	__u64 queued = scx_bpf_dsq_nr_queued(queue(domain, t->rank)) + 1;
 	__u32 percent = t->rank == INTERACTIVE ? 100 : 100 - budget_percent[t->rank == NORMAL ? INTERACTIVE : NORMAL];
-	__u64 patience = PATIENCE * domain_cpus[domain & (DOMAINS_MAX - 1)].count * percent / 100 / queued;
-	__u64 slices = 2 * slice_ns * 100 / t->weight;
+	__u64 patience = PATIENCE * DOMAIN(domain)->online * percent / WEIGHT_MOST / queued;
+	__u64 slices = 3 * slice_ns * 100 / t->weight;
 
 	return slices < patience ? slices : patience;
 }
@@ -245,18 +264,27 @@ static __u64 place(struct task *t, __u32 domain)
 	return t->vtime + t->deadline;
 }
 
+/* What runs next is the furthest behind: its class has come so far. */
+static void move_clock(struct task *t)
+{
+	__u64 *now = &DOMAIN(t->domain)->now[t->rank_of_vtime & 3];
+
+	if (before(*now, t->vtime))
+		*now = t->vtime;
+}
+
 /* --- A task becomes runnable --- */
 
 SCX_OP(hint_select_cpu, struct task_struct *p, __s32 prev_cpu, __u64 wake_flags)
 {
 	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
 	bool is_idle = false;
-	__s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	/* For a waker that is about to sleep, it would return the waker's own processor, which is not idle yet. */
+	__s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags & ~SCX_WAKE_SYNC, &is_idle);
 
 	if (is_idle && t) {
-		heed(p, t);
+		heed_and_count(p, t);
 		place(t, CPU(cpu)->domain);
-		count(t->rank);
 		count(STAT_IDLE);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
 	}
@@ -275,7 +303,7 @@ static void preempt(struct task_struct *p, __u32 rank, __s32 own)
 		__u32 id = i ? cpu_order[(first + (own + i) % count_of) & (CPUS_MAX - 1)] : own;
 
 		seen = CPU(id)->running;
-		if (seen <= rank || first_rank(id) > rank || !bpf_cpumask_test_cpu(id, p->cpus_ptr))
+		if (!CPU(id)->is_online || seen <= rank || first_rank(id) > rank || !bpf_cpumask_test_cpu(id, p->cpus_ptr))
 			continue;
 		victim = id;
 		victim_runs = seen;
@@ -325,8 +353,7 @@ SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, enq_flags | SCX_ENQ_PREEMPT);
 		return 0;
 	}
-	heed(p, t);
-	count(t->rank);
+	heed_and_count(p, t);
 	domain = nr_domains > 1 ? domain_for(p, t->rank, CPU(own)->domain) : CPU(own)->domain;
 	scx_bpf_dsq_insert_vtime(p, queue(domain, t->rank), slice_ns, place(t, domain), enq_flags);
 
@@ -372,8 +399,39 @@ static bool help(__u32 own)
 	__u32 other = bpf_get_prandom_u32() % nr_domains;
 	__u64 now = scx_bpf_now();
 
-	DOMAIN(own)->served = now;
+	if (before(DOMAIN(own)->served + window_ns / 4, now)) /* not each time: others read it */
+		DOMAIN(own)->served = now;
 	return other != own && before(DOMAIN(other)->served + window_ns, now) && steal_from(other);
+}
+
+/*
+ * Whether a task that is not in the queue goes before the first that is. The kernel asks for the
+ * next task before it puts the last one back: without this, two tasks would take turns, whatever
+ * their weights.
+ */
+static bool goes_before(struct task *t, __u32 domain)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *head;
+	__u64 key = place(t, domain);
+	bool is_first;
+
+	bpf_iter_scx_dsq_new(&it, queue(domain, t->rank), 0);
+	head = bpf_iter_scx_dsq_next(&it);
+	is_first = !head || before(key, head->scx.dsq_vtime);
+	bpf_iter_scx_dsq_destroy(&it);
+	if (is_first)
+		move_clock(t);
+	return is_first;
+}
+
+static bool is_any_queued(__u32 domain, __u32 from, __u32 to)
+{
+	__s32 queued = 0;
+
+	for (; from < to && from < RANKS; from++)
+		queued += scx_bpf_dsq_nr_queued(queue(domain, from));
+	return queued > 0;
 }
 
 SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
@@ -382,22 +440,32 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 			 bpf_task_storage_get(&tasks, prev, 0, 0) : 0;
 	__u32 domain = CPU(cpu)->domain, first, rank, i;
 
-	settle(cpu, RANKS, 0);
+	if (t)
+		account(t, cpu);
+	else
+		settle(cpu, RANKS, 0);
 	first = first_rank(cpu);
 	/* From here on, who wakes up may preempt what is decided now. */
 	CPU(cpu)->running = UNKNOWN;
 	if (nr_domains > 1 && help(domain))
 		return 0;
 	for (i = 0; i < RANKS; i++) {
+		bool is_own, goes_on;
+
 		rank = (first + i) % RANKS;
-		if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
-			if (rank >= first && first > INTERACTIVE)
+		if (i && rank == INTERACTIVE && is_any_queued(domain, first, RANKS))
+			forgive(cpu);
+		is_own = t && t->rank == rank;
+		goes_on = is_own && goes_before(t, domain);
+		if (!goes_on && scx_bpf_dsq_move_to_local(queue(domain, rank))) {
+			if (rank >= first && is_any_queued(domain, 0, first))
 				count(STAT_BUDGET);
 			return 0;
 		}
-		/* What ran goes on: nobody of its class waits. */
-		if (t && t->rank == rank) {
+		/* What ran goes on, for another slice; hint_tick() sees to that. */
+		if (is_own) {
 			CPU(cpu)->running = rank;
+			CPU(cpu)->ran = 0;
 			return 0;
 		}
 	}
@@ -413,13 +481,12 @@ SCX_OP(hint_running, struct task_struct *p)
 	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
 	__s32 cpu = bpf_get_smp_processor_id();
 	bool is_claimed;
-	__u64 *now;
 
 	if (!t)
 		return 0;
-	now = &DOMAIN(t->domain)->now[t->rank_of_vtime & 3];
-	if (before(*now, t->vtime))
-		*now = t->vtime;
+	if (t->domain != CPU(cpu)->domain)
+		place(t, CPU(cpu)->domain); /* stolen */
+	move_clock(t);
 	if (t->cpu >= 0 && t->cpu != cpu)
 		count(STAT_MIGRATED);
 	t->cpu = cpu;
@@ -440,8 +507,8 @@ SCX_OP(hint_running, struct task_struct *p)
 SCX_OP(hint_tick, struct task_struct *p)
 {
 	struct task *t = bpf_task_storage_get(&tasks, p, 0, 0);
-	__s32 cpu = bpf_get_smp_processor_id(), waiting = 0;
-	__u32 rank, domain = CPU(cpu)->domain;
+	__s32 cpu = bpf_get_smp_processor_id();
+	__u32 rank;
 	bool is_lower;
 
 	if (!t)
@@ -453,9 +520,7 @@ SCX_OP(hint_tick, struct task_struct *p)
 	CPU(cpu)->running = t->rank;
 	if (!is_lower && CPU(cpu)->ran < slice_ns)
 		return 0;
-	for (rank = 0; rank < RANKS; rank++)
-		waiting += scx_bpf_dsq_nr_queued(queue(domain, rank));
-	if (waiting)
+	if (is_any_queued(CPU(cpu)->domain, 0, RANKS))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	return 0;
 }
@@ -487,12 +552,14 @@ SCX_OP(hint_init_task, struct task_struct *p, struct scx_init_task_args *args)
 
 SCX_OP(hint_cpu_online, __s32 cpu)
 {
+	CPU(cpu)->is_online = 1;
 	__sync_fetch_and_add(&DOMAIN(CPU(cpu)->domain)->online, 1);
 	return 0;
 }
 
 SCX_OP(hint_cpu_offline, __s32 cpu)
 {
+	CPU(cpu)->is_online = 0;
 	__sync_fetch_and_sub(&DOMAIN(CPU(cpu)->domain)->online, 1);
 	return 0;
 }
@@ -504,8 +571,10 @@ SCX_OP(hint_init)
 
 	bpf_for(i, 0, CPUS_MAX) {
 		CPU(i)->running = UNKNOWN;
-		if (i < (__s32)nr_cpus && bpf_cpumask_test_cpu(i, online))
+		if (i < (__s32)nr_cpus && bpf_cpumask_test_cpu(i, online)) {
+			CPU(i)->is_online = 1;
 			DOMAIN(CPU(i)->domain)->online++;
+		}
 	}
 	scx_bpf_put_cpumask(online);
 	bpf_for(i, 0, nr_domains * RANKS) {

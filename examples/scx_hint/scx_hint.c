@@ -6,7 +6,6 @@
  * own scheduler takes over. The data map stays pinned, so that programs go on publishing in it,
  * and their hints are in effect at once when the scheduler is started again.
  */
-#include <argp.h>
 #include <errno.h>
 #include <grp.h>
 #include <libgen.h>
@@ -24,8 +23,8 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
+#include "options.h"
 #include "scx_hint.h"
-#include "sched_hint.h"
 #include "scx_hint.skel.h"
 #include "topology.h"
 
@@ -33,19 +32,10 @@
 #define LINK_FLAG (1U << 13)	/* BPF_F_LINK */
 #define LINK_STRUCT_OPS 44	/* BPF_STRUCT_OPS */
 
-#define TRUST_MAX 256
 /* From there on, scx_exit_kind is errors. */
 #define EXIT_ERROR 1024
 
-static struct {
-	bool stats, no_hints, verbose;
-	const char *pin, *group;
-	mode_t mode;
-	unsigned int budget[BUDGETS], window_ms, slice_us;
-	__u64 trust[TRUST_MAX];
-	unsigned int trusts;
-} options = { .pin = SCHED_HINT_PIN, .budget = { 50, 90 }, .window_ms = 100, .slice_us = 3000 };
-
+static struct options options;
 static volatile sig_atomic_t ended;
 
 static void end(int signal)
@@ -65,101 +55,6 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
 	fputc('\n', stderr);
 }
 
-/* --- Options --- */
-
-static unsigned int number(const char *text, const char *what, unsigned int from, unsigned int to,
-			   char **rest, struct argp_state *state)
-{
-	unsigned long value;
-	char *end_of;
-
-	errno = 0;
-	value = strtoul(text, &end_of, 10);
-	if (errno || end_of == text || *text == '-' || (*end_of && !rest) || value < from || value > to)
-		argp_error(state, "%s is a number from %u to %u, not \"%s\"", what, from, to, text);
-	if (rest)
-		*rest = end_of;
-	return value;
-}
-
-static void trust(const char *text, struct argp_state *state)
-{
-	struct stat cgroup;
-	__u64 id;
-
-	if (options.trusts == TRUST_MAX)
-		argp_error(state, "--trust may be given %d times", TRUST_MAX);
-	if (!strncmp(text, "uid:", 4)) {
-		id = number(text + 4, "a user's id", 0, 0xfffffffe, NULL, state);
-	} else if (!strncmp(text, "cgroup:", 7)) {
-		if (stat(text + 7, &cgroup) || !S_ISDIR(cgroup.st_mode))
-			argp_failure(state, 1, errno ?: ENOTDIR, "%s", text + 7);
-		id = TRUST_CGROUP | cgroup.st_ino; /* a cgroup's id is its directory's inode */
-	} else {
-		argp_error(state, "--trust takes uid:NUMBER or cgroup:DIRECTORY, not \"%s\"", text);
-		return;
-	}
-	options.trust[options.trusts++] = id;
-}
-
-static const struct argp_option argp_options[] = {
-	{ "stats", 's', NULL, 0, "Print what it did, each second", 0 },
-	{ "pin", 'p', "PATH", 0, "Pin the data map there (" SCHED_HINT_PIN ")", 0 },
-	{ "mode", 'm', "OCTAL", 0, "The pin's mode: who may write it may hint (0600). Others may not, "
-	  "or programs do not trust it", 0 },
-	{ "group", 'g', "GROUP", 0, "The pin's group, a name or a number", 0 },
-	{ "trust", 't', "WHO", 0, "Follow hints of this user (uid:NUMBER), or of this cgroup and those below it "
-	  "(cgroup:DIRECTORY), only; may be repeated", 0 },
-	{ "budget", 'b', "A[,B]", 0, "Per cent of the time that the interactive class (A), and it and the normal "
-	  "one (B), may take while others wait (50,90)", 0 },
-	{ "window", 'w', "MS", 0, "The longest, in ms, that they do so at a stretch (100)", 0 },
-	{ "slice", 'S', "US", 0, "How long, in us, a task runs while others of its class wait (3000)", 0 },
-	{ "no-hints", 'n', NULL, 0, "Take all threads for normal ones, to compare", 0 },
-	{ "verbose", 'v', NULL, 0, "What libbpf says", 0 },
-	{ 0 }
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	char *rest;
-
-	switch (key) {
-	case 's': options.stats = true; break;
-	case 'n': options.no_hints = true; break;
-	case 'v': options.verbose = true; break;
-	case 'p': options.pin = arg; break;
-	case 'g': options.group = arg; break;
-	case 't': trust(arg, state); break;
-	case 'w': options.window_ms = number(arg, "--window", 10, 1000, NULL, state); break;
-	case 'S': options.slice_us = number(arg, "--slice", 100, 20000, NULL, state); break;
-	case 'm':
-		options.mode = strtoul(arg, &rest, 8);
-		if (*rest || !options.mode || options.mode > 0777)
-			argp_error(state, "--mode is an octal number up to 777, not \"%s\"", arg);
-		break;
-	case 'b':
-		options.budget[INTERACTIVE] = number(arg, "--budget", 1, 99, &rest, state);
-		if (*rest == ',')
-			options.budget[NORMAL] = number(rest + 1, "--budget", 1, 99, NULL, state);
-		else if (*rest)
-			argp_error(state, "--budget takes one number or two, as in 50,90, not \"%s\"", arg);
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-	return 0;
-}
-
-static const struct argp argp = {
-	argp_options, parse, NULL,
-	"A CPU scheduler that runs first the threads that say somebody waits for them, in the task "
-	"local datum \"" SCHED_HINT_NAME "\"."
-	"\vIt schedules this machine until Ctrl-C; however it ends, the kernel's own scheduler "
-	"goes on. Exit status: 0 after Ctrl-C or SIGTERM, 1 if it failed or the kernel ended it, "
-	"64 for wrong options.",
-	NULL, NULL, NULL
-};
-
 /* --- The scheduler --- */
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
@@ -173,7 +68,7 @@ static int prepare_pin(struct bpf_map *map)
 	char *path = strdup(options.pin);
 	int err = path ? 0 : -ENOMEM;
 
-	if (!err && mkdir(dirname(path), 0755) && errno != EEXIST) {
+	if (!err && (mkdir(dirname(path), 0755) ? errno != EEXIST : chmod(path, 0755))) {
 		err = -errno;
 		complain("%s cannot be made: %s. Is the BPF file system mounted "
 			 "(mount -t bpf bpf /sys/fs/bpf)?", path, strerror(errno));
@@ -244,6 +139,8 @@ static bool has_malformed_btf(void)
 	const struct btf_type *type;
 	bool is_malformed = false;
 
+	if (!btf)
+		return false;
 	type = btf__type_by_id(btf, btf__find_by_name_kind(btf, "scx_bpf_create_dsq", BTF_KIND_FUNC));
 	if (type)
 		is_malformed = btf_vlen(btf__type_by_id(btf, type->type)) != 2;
@@ -263,14 +160,41 @@ static void complain_of_load(int err)
 			 ". Is the pin another map? Then remove it, or choose --pin" : "");
 }
 
+static int trust(struct scx_hint *skel)
+{
+	int fd = bpf_map__fd(skel->maps.trusted), err = 0;
+	const __u8 yes = 1;
+	unsigned int i;
+
+	for (i = 0; i < options.trusts && !err; i++)
+		err = bpf_map_update_elem(fd, &options.trust[i], &yes, BPF_ANY);
+	if (err)
+		complain("cannot note who is trusted: %s", strerror(-err));
+	return err;
+}
+
+static int load_prepared(struct scx_hint *skel)
+{
+	int err = prepare_pin(skel->maps.tld_data_map);
+
+	if (err)
+		return err;
+	err = scx_hint__load(skel);
+	if (err)
+		complain_of_load(err);
+	return err ?: trust(skel) ?: set_pin_owner();
+}
+
 static struct scx_hint *load(void)
 {
 	struct scx_hint *skel;
-	unsigned int i;
-	int err;
 
 	if (access("/sys/kernel/sched_ext", F_OK)) {
-		complain("this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.12)");
+		complain("this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT; Linux 6.17 for this scheduler)");
+		return NULL;
+	}
+	if (libbpf_num_possible_cpus() > CPUS_MAX) {
+		complain("this machine may have more than %d processors: raise CPUS_MAX", CPUS_MAX);
 		return NULL;
 	}
 	skel = scx_hint__open();
@@ -279,12 +203,7 @@ static struct scx_hint *load(void)
 		return NULL;
 	}
 	configure(skel);
-	err = prepare_pin(skel->maps.tld_data_map) ?: scx_hint__load(skel);
-	if (err)
-		complain_of_load(err);
-	for (i = 0; i < options.trusts && !err; i++)
-		err = bpf_map_update_elem(bpf_map__fd(skel->maps.trusted), &options.trust[i], &(__u8){ 1 }, BPF_ANY);
-	if (err || set_pin_owner()) {
+	if (load_prepared(skel)) {
 		scx_hint__destroy(skel);
 		return NULL;
 	}
@@ -366,8 +285,7 @@ int main(int argc, char **argv)
 	struct scx_hint *skel;
 	int status;
 
-	argp_err_exit_status = 64;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	options_parse(&options, argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	libbpf_set_print(print_libbpf);
 	sigaction(SIGINT, &action, NULL);

@@ -28,6 +28,7 @@ struct hint_cpus {
 /* A processor, on cache lines of its own. */
 struct hint_cpu {
 	__u32 domain;		/* set by the loader */
+	__u32 is_online;
 	__u32 running;		/* the rank of what runs here, or RANKS if that is not known */
 	__u64 since;		/* what runs is accounted up to then */
 	__u64 ran;		/* for how long it has, with nothing else in between */

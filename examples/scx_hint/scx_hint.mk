@@ -2,7 +2,7 @@
 #
 # The scheduler, for this machine and for guests, one file each: the BPF object is part of it.
 
-SCX_HINT_SOURCES = examples/scx_hint/scx_hint.c examples/scx_hint/topology.c
+SCX_HINT_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/scx_hint/*.c))
 SCX_HINT_HEADERS = $(wildcard examples/scx_hint/*.h bpf/*.h)
 SCX_HINT_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CPPFLAGS) $(CFLAGS) -Iexamples/scx_hint
 
@@ -79,7 +79,9 @@ $(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) tests-c/vm/init $(SCHED_DEMO)/gues
 	$(Q)tests-c/vm/initramfs.sh $@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-x86-64/bin/busybox @/ $^
 
 # The newest packaged kernel, or the newest of the series KERNEL=7.2. HOST=1: the running one.
+ON_HOST = $(if $(filter command,$(origin HOST)),$(filter 1,$(HOST)))
 .PHONY: demo-sched
-demo-sched: $(if $(HOST),$(SCHED_DEMO_HOST),$(GUEST)/sched_demo.cpio) | $(BUILD)/.packages-demo-sched ## what hints gain, in a guest; HOST=1, KERNEL=7.2, SCHED_ROUNDS=5
-	@$(SCHED_DEMO)/demo-sched.sh $(if $(HOST),--host $(BUILD)/examples,--guest $(GUEST)/sched_demo.cpio) \
+# Said on the command line: many environments have a HOST that means something else.
+demo-sched: $(if $(ON_HOST),$(SCHED_DEMO_HOST),$(GUEST)/sched_demo.cpio) | $(BUILD)/.packages-demo-sched ## what hints gain, in a guest; HOST=1, KERNEL=7.2, SCHED_ROUNDS=5
+	@$(SCHED_DEMO)/demo-sched.sh $(if $(ON_HOST),--host $(BUILD)/examples,--guest $(GUEST)/sched_demo.cpio) \
 		--output $(BUILD)/sched_demo $(SCHED_ROUNDS:%=--rounds %)

@@ -31,8 +31,9 @@ esac
 
 mkdir -p "$directory"
 rm -f "$directory"/{result,console,qemu}
+# In the foreground: in a process group of its own, qemu would outlive who ends ours.
 # Its own loader and libraries: it is from a later release than this machine's.
-timeout -k 5 "${VM_SECONDS:-900}" "$libraries"/ld-linux-*.so.2 --library-path "$libraries" \
+timeout --foreground -k 5 "${VM_SECONDS:-900}" "$libraries"/ld-linux-*.so.2 --library-path "$libraries" \
 	"$qemu/usr/bin/$program" -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" \
 	"${hardware[@]}" ${VM_OPTIONS-} -accel tcg -smp "${VM_CPUS:-2}" -m 1G -no-reboot -nic none \
 	-display none -monitor none -serial "file:$directory/console" \

@@ -228,6 +228,26 @@ static void refuses_a_wrong_map(void)
 	tap_subject = "";
 }
 
+/* --- The kernel ends it --- */
+
+/* As its watchdog does; this is how a person makes it. */
+static void tells_why_it_was_ended(void)
+{
+	struct loader loader = loader_start(SCX_HINT);
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+
+	tap_subject = "the kernel ends it: ";
+	ok(eventually(hint_schedules()), "it schedules");
+	ok(write(fd, "S", 1) == 1, "sysrq S is taken");
+	is(loader_end(&loader, 0), 1, "it fails");
+	ok(loader_said(&loader, "the kernel ended the scheduler: ") && loader_said(&loader, "sysrq"), "and says what the kernel says");
+	ok(scx_is("state", "disabled"), "the kernel's own scheduler goes on");
+	loader_show(&loader);
+	loader_forget(&loader);
+	close(fd);
+	tap_subject = "";
+}
+
 /* --- What this kernel can --- */
 
 /*
@@ -278,6 +298,7 @@ static const char *try(void)
 	works_with(SCX_HINT "_newest", "newest libbpf: ");
 	refuses_a_second();
 	refuses_a_wrong_map();
+	tells_why_it_was_ended();
 	trusts();
 	return "yes";
 }

@@ -320,6 +320,15 @@ static void lose_processors(void)
 
 static volatile bool ran_in_other_half;
 
+/* Of all threads of this process, in seconds; a processor that stands still counts as running. */
+static double processor_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
 static void confine(pid_t tid, int below)
 {
 	cpu_set_t cpus;
@@ -349,6 +358,7 @@ static void share_work(void)
 	struct loader loader = start_scheduler();
 	pthread_t threads[BUSY];
 	volatile pid_t tids[BUSY] = { 0 };
+	double from, ran;
 
 	tap_subject = "half of the processors have nothing to do: ";
 	for (int i = 0; i < BUSY; i++)
@@ -360,6 +370,12 @@ static void share_work(void)
 	for (int i = 0; i < BUSY; i++)
 		confine(tids[i], processors());
 	ok(eventually(ran_in_other_half), "and run there, when they may");
+	from = seconds_now();
+	ran = -processor_time();
+	pause_us(1000000);
+	ran = (ran + processor_time()) / (seconds_now() - from);
+	diag("they have %.2f processors", ran);
+	ok(ran > 3, "and have all four processors");
 	shared->ended = true;
 	for (int i = 0; i < BUSY; i++)
 		end_thread(threads[i]);
