@@ -75,7 +75,7 @@ static void account(struct task *t, __s32 id)
 }
 
 /*
- * How far ahead of its class a task may be. Three slices of its own: who ran alone for long took
+ * How far ahead of its class a task may be. Two slices of its own: who ran alone for long took
  * nothing from those that come then, but would wait until each of them has had as much. And no
  * more than what makes it wait for PATIENCE, if all that are queued use all that it leaves
  * them, by the greatest weight, and their class gets no more than its budget's rest.
@@ -85,7 +85,7 @@ static __u64 most_ahead(struct task *t, __u32 domain)
 	__u64 queued = scx_bpf_dsq_nr_queued(queue(domain, t->rank)) + 1;
 	__u32 percent = t->rank == INTERACTIVE ? 100 : 100 - budget_percent[t->rank == NORMAL ? INTERACTIVE : NORMAL];
 	__u64 patience = PATIENCE * DOMAIN(domain)->online * percent / WEIGHT_MOST / queued;
-	__u64 slices = 3 * slice_ns * 100 / t->weight;
+	__u64 slices = 2 * slice_ns * 100 / t->weight;
 
 	return slices < patience ? slices : patience;
 }

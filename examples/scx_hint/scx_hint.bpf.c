@@ -127,16 +127,21 @@ SCX_OP(hint_enqueue, struct task_struct *p, __u64 enq_flags)
 
 /* --- A processor looks for work --- */
 
+/* Of this rank, or a lower one. */
+static bool move_any(__u32 domain, __u32 rank)
+{
+	for (; rank < RANKS; rank++)
+		if (scx_bpf_dsq_move_to_local(queue(domain, rank)))
+			return true;
+	return false;
+}
+
 static bool steal_from(__u32 domain)
 {
-	__u32 rank;
-
-	for (rank = 0; rank < RANKS; rank++)
-		if (scx_bpf_dsq_move_to_local(queue(domain, rank))) {
-			count(STAT_STOLEN);
-			return true;
-		}
-	return false;
+	if (!move_any(domain, INTERACTIVE))
+		return false;
+	count(STAT_STOLEN);
+	return true;
 }
 
 static bool steal(__u32 own)
@@ -213,8 +218,11 @@ SCX_OP(hint_dispatch, __s32 cpu, struct task_struct *prev)
 		bool is_own, goes_on;
 
 		rank = (first + i) % RANKS;
-		if (i && rank == INTERACTIVE && is_any_queued(domain, first, RANKS))
+		if (i && rank == INTERACTIVE && is_any_queued(domain, first, RANKS)) {
+			if (move_any(domain, first))
+				return 0; /* it came just now */
 			forgive(cpu);
+		}
 		is_own = t && t->rank == rank;
 		goes_on = is_own && goes_before(t, domain);
 		if (!goes_on && scx_bpf_dsq_move_to_local(queue(domain, rank))) {
