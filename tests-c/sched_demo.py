@@ -57,7 +57,9 @@ class Tree:
     def start(self, *options):
         command = [self.path / "examples/sched_demo/demo_sched.py", "--guest", "g", "--kernel", "k", "--qemu", "q",
                    "--rounds", "3", "--output", self.path / "out", "--parts", "load", *options]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Whoever runs the tests in the background may have had SIGINT ignored.
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def run(self, *options):
         process = self.start(*options)
