@@ -125,8 +125,10 @@ case ${1-}/$# in
 kernels/1)
 	lists
 	found=$cache/kernels
-	private apt-cache pkgnames linux- | grep -E '^linux-(binary|image)-[0-9]' >"$found" ||
+	# Whole at once: others may be reading it.
+	private apt-cache pkgnames linux- | grep -E '^linux-(binary|image)-[0-9]' >"$found.new" ||
 		unavailable "no packaged kernels (apt: $(apt_says))."
+	mv "$found.new" "$found"
 	;;
 kernel/2)
 	directory "$2" get_kernel "$2"
