@@ -868,6 +868,7 @@ static void unfollowed_without_descriptor(void)
 	begin();
 	pin(map, PIN);
 	must(tld_follow(PIN));
+	await_idle(); /* it would not look again for long */
 	set_soft_limit(RLIMIT_NOFILE, 3);
 	ret = tld_unfollow(PIN);
 	set_soft_limit(RLIMIT_NOFILE, limit);

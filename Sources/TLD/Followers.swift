@@ -77,7 +77,7 @@ struct Followers<K: Kernel> {
     state.pointee.paths[place].follows = 1
     state.pointee.paths[place].isInherited = false
     look(place, by: thread)
-    ctld_wake_up(&state.pointee.watcher!.pointee.wake)
+    wakeWatcher()
   }
 
   /// Throws EINVAL, ENAMETOOLONG, ENOENT, or what kept a thread from being withdrawn; the path
@@ -114,8 +114,9 @@ struct Followers<K: Kernel> {
     if state.pointee.paths[place].follows == 1 {
       registry.detach(for: .follower(place))
       if let error = registry.finishDetaching() {
-        state.pointee.paths[place].map = 0  // the next look attaches it again
+        state.pointee.paths[place].map = 0  // the next look attaches it again, soon
         state.pointee.paths[place].status = error.code
+        wakeWatcher()
         throw error
       }
       release(place)
@@ -312,6 +313,12 @@ struct Followers<K: Kernel> {
       if followed.status != 0 || followed.watch == 0 { patience = Self.soon }
     }
     return registry.finishDetaching() == nil ? patience : Self.soon
+  }
+
+  /// It looks at every path, and what it finds says when it looks again.
+  private func wakeWatcher() {
+    guard let watcher = state.pointee.watcher else { return }
+    ctld_wake_up(&watcher.pointee.wake)
   }
 
   /// The thread will find that it is not the watcher any more.
