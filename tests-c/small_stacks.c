@@ -160,7 +160,15 @@ static void *first_ref(void *unused)
 
 	(void)unused;
 	tld_unref_thread(ref);
+	small_tid = gettid();
 	return good(is_good);
+}
+
+/* Who is referred to and asks for nothing itself is withdrawn by its end in the kernel, which
+   comes after that of pthread_join(). */
+static bool small_thread_is_gone(void)
+{
+	return tgkill(getpid(), small_tid, 0) && errno == ESRCH;
 }
 
 static void *first_free(void *unused)
@@ -211,6 +219,8 @@ static void small_threads(void)
 	works(first_detach, "tld_detach");
 	works(first_follow, "tld_follow, with tld_follow_status and tld_unfollow,");
 	works(first_ref, "tld_ref_thread, with tld_ref_get and tld_unref_thread,");
+	if (!eventually(small_thread_is_gone()))
+		tap_bail("a thread that was joined ends");
 	works(first_free, "tld_free");
 	is(reader_elements(reader, NULL), 0, "when the threads have ended none is left in the map");
 }
