@@ -211,7 +211,7 @@ int ctldctl_program_next(__u32 id, __u32 *next)
 	return bpf_prog_get_next_id(id, next) ? -errno : 0;
 }
 
-int ctldctl_program_describe(__u32 id, struct ctldctl_program *program)
+int ctldctl_program_describe(__u32 id, struct ctldctl_program *program, __u32 *map_ids)
 {
 	struct bpf_prog_info info = { 0 };
 	__u32 size = sizeof(info);
@@ -221,7 +221,7 @@ int ctldctl_program_describe(__u32 id, struct ctldctl_program *program)
 	if (fd < 0)
 		return -errno;
 	info.nr_map_ids = CTLDCTL_PROGRAM_MAPS;
-	info.map_ids = (unsigned long)program->map_ids;
+	info.map_ids = (unsigned long)map_ids;
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		err = -errno;
 	close(fd);

@@ -97,12 +97,13 @@ static int run_to_end(int fd)
 	return length < 0 ? -errno : 0;
 }
 
-static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *wish)
+static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *wish, const void *wanted, void *before)
 {
 	int fd, err;
 
 	wish->result = CTLDCTL_SET_NO_TASK; /* the iterator finds none */
 	bpf->bss->wish = *wish;
+	memcpy(bpf->bss->wanted, wanted, wish->size);
 	fd = begin(bpf->progs.set_value, wish->tid);
 	if (fd == -ESRCH)
 		return 0;
@@ -111,14 +112,18 @@ static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *wish)
 	err = run_to_end(fd);
 	close(fd);
 	*wish = bpf->bss->wish;
+	memcpy(before, bpf->bss->before, wish->size);
 	return err;
 }
 
-int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish)
+int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish, const void *wanted, void *before)
 {
-	struct setter_bpf *bpf = setter_bpf__open();
+	struct setter_bpf *bpf;
 	int err;
 
+	if (wish->size > CTLDCTL_SET_MAX)
+		return -EINVAL;
+	bpf = setter_bpf__open();
 	if (!bpf)
 		return -errno;
 	bpf->rodata->value_bytes = value_size;
@@ -127,7 +132,7 @@ int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish)
 	if (!err)
 		err = setter_bpf__load(bpf);
 	if (!err)
-		err = set_loaded(bpf, wish);
+		err = set_loaded(bpf, wish, wanted, before);
 	setter_bpf__destroy(bpf);
 	return err;
 }

@@ -11,6 +11,8 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct ctldctl_set wish;
+__u8 wanted[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
+__u8 before[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
 
 struct walk {
 	__u64 meta;
@@ -61,7 +63,7 @@ static long write_byte(__u64 i, struct bytes *bytes)
 	barrier_var(here);
 	if (i >= CTLDCTL_SET_MAX || i >= wish.size || here >= page_bytes)
 		return 1;
-	((volatile char *)bytes->page)[here] = wish.wanted[i];
+	((volatile char *)bytes->page)[here] = wanted[i];
 	return 0;
 }
 
@@ -77,24 +79,22 @@ static __always_inline int write(char *page, __u64 at)
 		return CTLDCTL_SET_UNALIGNED;
 	if (!size || size > CTLDCTL_SET_MAX || at > page_bytes - size)
 		return CTLDCTL_SET_MOVED;
-	if (tldctl_read(wish.before, size, wish.data + at))
+	if (tldctl_read(before, size, wish.data + at))
 		return CTLDCTL_SET_MOVED;
 	if (wish.dry_run)
 		return CTLDCTL_SET_DONE;
 	if (size == 8) {
 		at &= ~7ULL;
 		if (at <= page_bytes - 8)
-			*(__u64 *)wish.before = __sync_lock_test_and_set((__u64 *)(page + at),
-									*(__u64 *)wish.wanted);
+			*(__u64 *)before = __sync_lock_test_and_set((__u64 *)(page + at), *(__u64 *)wanted);
 	} else if (size == 4) {
 		at &= ~3ULL;
 		if (at <= page_bytes - 4)
-			*(__u32 *)wish.before = __sync_lock_test_and_set((__u32 *)(page + at),
-									*(__u32 *)wish.wanted);
+			*(__u32 *)before = __sync_lock_test_and_set((__u32 *)(page + at), *(__u32 *)wanted);
 	} else if (size == 2) {
 		at &= ~1ULL;
 		if (at <= page_bytes - 2)
-			*(volatile __u16 *)(page + at) = *(__u16 *)wish.wanted;
+			*(volatile __u16 *)(page + at) = *(__u16 *)wanted;
 	} else {
 		struct bytes bytes = { .page = page, .at = at };
 

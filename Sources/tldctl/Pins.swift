@@ -103,20 +103,17 @@ struct BPFProgram {
 func programsByMap() throws(Failure) -> [UInt32: [BPFProgram]] {
   var found: [UInt32: [BPFProgram]] = [:]
   var id: UInt32 = 0, program = ctldctl_program()
+  var maps = [UInt32](repeating: 0, count: Int(CTLDCTL_PROGRAM_MAPS))
   while true {
     let error = ctldctl_program_next(id, &id)
     if error == -ENOENT { return found }
     guard error == 0 else { throw Failure.system("the programs of the system cannot be listed", errno: -error) }
     // It may have gone meanwhile.
-    guard ctldctl_program_describe(id, &program) == 0 else { continue }
+    guard ctldctl_program_describe(id, &program, &maps) == 0 else { continue }
     let type = ctldctl_program_type_name(program.type).map { String(cString: $0) } ?? "type \(program.type)"
     let described = BPFProgram(id: id, name: bytes(ofCharacters: program.name), type: type)
-    for map in Set(maps(of: program)) { found[map, default: []].append(described) }
+    for map in Set(maps.prefix(Int(program.map_count))) { found[map, default: []].append(described) }
   }
-}
-
-private func maps(of program: ctldctl_program) -> [UInt32] {
-  withUnsafeBytes(of: program.map_ids) { Array($0.bindMemory(to: UInt32.self).prefix(Int(program.map_count))) }
 }
 
 struct Holder: Hashable {

@@ -56,11 +56,11 @@ struct SetValue: ParsableCommand {
       throw Failure(.other, "\(escaped(found.tld.name)) has \(bytes.count) bytes", why: "at most \(CTLDCTL_SET_MAX) can be written")
     }
     let map = try found.map.open()
-    var wish = found.wish(bytes, dryRun: dryRun)
-    let error = loading { ctldctl_set_value(map.number, UInt32(found.map.valueSize), &wish) }
+    var wish = found.wish(dryRun: dryRun), before = [UInt8](repeating: 0, count: bytes.count)
+    let error = loading { ctldctl_set_value(map.number, UInt32(found.map.valueSize), &wish, bytes, &before) }
     guard error == 0 else { throw loadFailure("\(found.map.title) cannot be written", -error) }
     try check(ctldctl_set_result(rawValue: wish.result), found)
-    return withUnsafeBytes(of: wish.before) { Array($0.prefix(bytes.count)) }
+    return before
   }
 
   private func check(_ result: ctldctl_set_result, _ found: Located) throws(Failure) {
@@ -90,7 +90,7 @@ struct SetValue: ParsableCommand {
 
 extension Located {
   /// What the BPF program checks once more before it writes.
-  fileprivate func wish(_ bytes: [UInt8], dryRun: Bool) -> ctldctl_set {
+  fileprivate func wish(dryRun: Bool) -> ctldctl_set {
     var wish = ctldctl_set()
     wish.tid = record.tid
     wish.start_boottime = record.startBoottime
@@ -101,7 +101,6 @@ extension Located {
     wish.size = UInt32(tld.size)
     wish.dry_run = dryRun ? 1 : 0
     withUnsafeMutableBytes(of: &wish.name) { $0.copyBytes(from: page.entry(tld.index)) }
-    withUnsafeMutableBytes(of: &wish.wanted) { $0.copyBytes(from: bytes) }
     return wish
   }
 }

@@ -12,6 +12,8 @@
 static unsigned char *data, *meta;
 static int map_fd;
 static struct ctldctl_set right;
+static const uint32_t wanted = 77;
+static uint32_t replaced;
 
 /* Our own record, as the reader gives it. */
 static void read_own(struct ctldctl_record *record)
@@ -50,7 +52,6 @@ static void make_right(void)
 	right.off = 8;
 	right.size = 4;
 	memcpy(right.name, meta + 4 + 64, 64);
-	right.wanted[0] = 77;
 }
 
 static uint32_t value(void)
@@ -62,9 +63,9 @@ static void check(struct ctldctl_set wish, enum ctldctl_set_result want, const c
 {
 	uint32_t before = value();
 
-	is(ctldctl_set_value(map_fd, V2_SIZE, &wish), 0, "%s: the program runs", sentence);
+	is(ctldctl_set_value(map_fd, V2_SIZE, &wish, &wanted, &replaced), 0, "%s: the program runs", sentence);
 	is(wish.result, want, "%s", sentence);
-	is(value(), want == CTLDCTL_SET_DONE && !wish.dry_run ? 77 : before, "%s: the value is as it must be", sentence);
+	is(value(), want == CTLDCTL_SET_DONE && !wish.dry_run ? wanted : before, "%s: the value is as it must be", sentence);
 }
 
 static void entry(int index, const char *name, uint16_t size)
@@ -113,7 +114,11 @@ int main(void)
 	element_delete(map_fd, gettid());
 	wrong((void)0, CTLDCTL_SET_NO_ELEMENT, "a thread that has withdrawn");
 	publish();
+	*(volatile uint32_t *)(data + 16) = 5;
 	wrong((void)0, CTLDCTL_SET_DONE, "the wish that is true");
-	is(wish.before[0], 0, "which tells what it replaced");
+	is(replaced, 5, "which tells what it replaced");
+	wish = right;
+	wish.size = CTLDCTL_SET_MAX + 1;
+	is(ctldctl_set_value(map_fd, V2_SIZE, &wish, &wanted, &replaced), -EINVAL, "more bytes than there is room for");
 	return tap_done();
 }

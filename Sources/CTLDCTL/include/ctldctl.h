@@ -61,13 +61,13 @@ int ctldctl_pin(int fd, const char *path);
 struct ctldctl_program {
 	__u32 id;
 	__u32 type;
-	__u32 map_count;	/* in map_ids */
-	__u32 map_ids[CTLDCTL_PROGRAM_MAPS];
+	__u32 map_count;	/* of map_ids that were filled */
 	char name[CTLDCTL_OBJECT_NAME];
 };
 
 int ctldctl_program_next(__u32 id, __u32 *next);
-int ctldctl_program_describe(__u32 id, struct ctldctl_program *program);
+/* @map_ids has room for CTLDCTL_PROGRAM_MAPS; of more than those nothing is said. */
+int ctldctl_program_describe(__u32 id, struct ctldctl_program *program, __u32 *map_ids);
 
 /* "tracing", "sched_cls", ...; NULL if libbpf does not know it. */
 const char *ctldctl_program_type_name(__u32 type);
@@ -86,8 +86,12 @@ void ctldctl_reader_close(struct ctldctl_reader *reader);
  */
 int ctldctl_reader_begin(struct ctldctl_reader *reader, __u32 tgid, __u32 tid);
 
-/* Set one value. The wish's result says what became of it. */
-int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish);
+/*
+ * Set one value to the bytes at @wanted; at @before, as many, comes what was there. The wish's
+ * result says what became of it. (They are no part of the wish: Swift would make of each
+ * array a tuple of thousands, and compile for a minute.)
+ */
+int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish, const void *wanted, void *before);
 
 /* --- What the machine can ---------------------------------------------------- */
 

@@ -70,9 +70,7 @@ struct ctldctl_set {
 	__u32 size;
 	__u32 dry_run;
 	__u64 name[CTLDCTL_ENTRY / 8];	/* the entry as it was read, name and size */
-	__u8 wanted[CTLDCTL_SET_MAX];
 	/* out */
-	__u8 before[CTLDCTL_SET_MAX];
 	__u32 result;
 	__u32 padding;
 };
