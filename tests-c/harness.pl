@@ -1,24 +1,24 @@
 #!/usr/bin/env perl
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
-# harness.pl [-v] TEST... [-- TEST...] - run TAP tests as prove does, and end with one
-# line, "N passed, N failed, N skipped". Those behind "--" run one after another beside the
-# others, which do so too: they must not care about each other. Skipped points are listed with their reason. With
-# STRICT=1 in the environment, a skip for want of the kernel (its reason starts with
-# "kernel:") is a failure. A test is a command: words are split at spaces.
+# harness.pl [-v] TEST... [-- TEST...]... - run TAP tests as prove does, and end with one
+# line, "N passed, N failed, N skipped". Each "--" begins another list: tests of a list run one
+# after another, the lists beside each other, so their tests must not care about those of others.
+# Skipped points are listed with their reason. With STRICT=1 in the environment, a skip for want of
+# the kernel (its reason starts with "kernel:") is a failure. A test is a command: words are split
+# at spaces.
 
 use strict;
 use warnings;
 use TAP::Harness;
 
 my $verbose = @ARGV && $ARGV[0] eq '-v' && shift @ARGV;
-die "usage: harness.pl [-v] TEST... [-- TEST...]\n" unless @ARGV;
-my ($tests, $beside) = ([], []);
-my $list = $tests;
+die "usage: harness.pl [-v] TEST... [-- TEST...]...\n" unless @ARGV;
+my @lists = ([]);
 for (@ARGV) {
-	if ($_ eq '--') { $list = $beside } else { push @$list, $_ }
+	if ($_ eq '--') { push @lists, [] } else { push @{ $lists[-1] }, $_ }
 }
-my @tests = (@$tests, @$beside);
+my @tests = map { @$_ } @lists;
 my $strict = ($ENV{STRICT} // '') eq '1';
 
 my ($passed, @failed, @skipped);
@@ -34,8 +34,8 @@ my $harness = TAP::Harness->new({
 	verbosity => $verbose ? 1 : 0,
 	timer     => 1,
 	merge     => 0,
-	jobs      => 2,
-	rules     => { par => [ { seq => $tests }, { seq => $beside } ] },
+	jobs      => scalar @lists,
+	rules     => { par => [ map { { seq => $_ } } @lists ] },
 	exec      => sub { my ($self, $test) = @_; [split ' ', $test] },
 });
 
