@@ -256,7 +256,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # and so do those that mostly wait.
 SCRIPTS = readme docs demo dispatcher costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	$(patsubst %,tests-c/%.py,sched_demo tldctl tldctl_record) $(T)/tldctl/set_checks
+	$(patsubst %,tests-c/%.py,sched_demo tldctl tldctl_record) $(patsubst %,$(T)/tldctl/%_checks,record set)
 WAITING = $(patsubst %,tests-c/%.py,tldctl_watch tldctl_readme tldctl_texts) tests-c/http.sh
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
 	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE) -- $(WAITING)

@@ -19,6 +19,7 @@ typedef _Bool bool;
 
 struct sched_entity {
 	__u64 sum_exec_runtime;
+	__u64 prev_sum_exec_runtime;
 } __attribute__((preserve_access_index));
 
 struct task_struct___record {
@@ -80,14 +81,18 @@ struct {
 	__type(value, struct known);
 } known_tasks SEC(".maps");
 
-/* The stretch that a processor is in. All that write it have interrupts off. */
+/*
+ * The stretch that a processor is in. All that write it have interrupts off. What was lost comes
+ * first, for user space, which reads nothing else.
+ */
 struct processor {
+	struct ctldctl_lost lost;
 	__u64 task;		/* its address: only compared */
 	__u64 begin;
 	__u64 exec_at;		/* its sum_exec_runtime when it was switched in */
 	__u64 wakeup;
 	struct ctldctl_sight before;
-	struct ctldctl_lost lost;
+	struct known spare;
 };
 
 struct {
@@ -166,9 +171,32 @@ static __always_inline int settle(struct task_struct *task, struct known *known,
 	return 1;
 }
 
-static __always_inline struct known *known_get(struct task_struct *task)
+static __always_inline struct processor *this_processor(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&processors, &zero);
+}
+
+/* NULL where the kernel has no memory at hand: it gets more when interrupts are on again. */
+static __always_inline struct known *known_keep(struct task_struct *task)
 {
 	return bpf_task_storage_get(&known_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+/* Then nothing is kept, and all is found out anew. */
+static __always_inline struct known *known_get(struct task_struct *task)
+{
+	struct known *known = known_keep(task);
+	struct processor *here;
+
+	if (known)
+		return known;
+	here = this_processor();
+	if (!here)
+		return 0;
+	__builtin_memset(&here->spare, 0, sizeof(here->spare));
+	return &here->spare;
 }
 
 /* An element as plain numbers; of a v1 map's the first two. */
@@ -304,13 +332,6 @@ static __always_inline __u64 exec_time(struct task_struct *task)
 	return ((struct task_struct___record *)task)->se.sum_exec_runtime;
 }
 
-static __always_inline struct processor *this_processor(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&processors, &zero);
-}
-
 static __always_inline void describe(struct ctldctl_stretch *stretch, struct task_struct *task)
 {
 	stretch->start_boottime = task->start_boottime;
@@ -371,7 +392,6 @@ static __always_inline void begin(struct processor *here, struct task_struct *ta
 	here->wakeup = wakeup;
 }
 
-/* Nothing is known of threads that were on a processor before the recording began. */
 static __noinline int end(struct processor *here, struct task_struct *task, __u64 now, bool is_sample)
 {
 	struct ctldctl_sight after;
@@ -380,7 +400,7 @@ static __noinline int end(struct processor *here, struct task_struct *task, __u6
 
 	if (!here || !task)
 		return 0;
-	if (here->task != (__u64)task || !task->pid)
+	if (!task->pid)
 		return 0;
 	look(&after, task);
 	known = bpf_task_storage_get(&known_tasks, task, 0, 0);
@@ -414,6 +434,38 @@ static __always_inline __u64 waited(struct task_struct *task, __u64 now)
 	return now > woken ? now - woken : 0;
 }
 
+/*
+ * A thread that came unseen: kernels were found that do not tell of each switch. The scheduler
+ * knows what the thread has run since, of most; it cannot be more than the time since the
+ * thread before came.
+ */
+static __noinline int begin_unseen(struct processor *here, struct task_struct *task, __u64 now)
+{
+	__u64 all, ran;
+
+	if (!here || !task)
+		return 0;
+	all = exec_time(task);
+	ran = all - ((struct task_struct___record *)task)->se.prev_sum_exec_runtime;
+	if (ran > now - here->begin)
+		ran = now - here->begin;
+	now -= ran;
+	begin(here, task, now, waited(task, now));
+	here->exec_at = all - ran;
+	here->before.size = 0;
+	return 0;
+}
+
+/* Nothing is known of what a processor did before the recording began. */
+static __always_inline void end_switched(struct processor *here, struct task_struct *task, __u64 now)
+{
+	if (!here->task)
+		return;
+	if (here->task != (__u64)task && task->pid)
+		begin_unseen(here, task, now);
+	end(here, task, now, 0);
+}
+
 SEC("tp_btf/sched_switch")
 int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
@@ -422,7 +474,7 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 
 	if (!here || !recording)
 		return 0;
-	end(here, prev, now, 0);
+	end_switched(here, prev, now);
 	/* Woken while it still ran: it did not wait. */
 	waited(prev, now);
 	begin(here, next, now, next->pid ? waited(next, now) : CTLDCTL_NO_WAKEUP);
@@ -435,13 +487,16 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 
 static __always_inline int woken(struct task_struct *task)
 {
+	struct processor *here = this_processor();
 	struct known *known;
 
 	if (!recording || !publishes(task))
 		return 0;
-	known = known_get(task);
+	known = known_keep(task);
 	if (known && !known->woken)
 		known->woken = bpf_ktime_get_ns();
+	else if (!known && here)
+		here->lost.wakeups++;
 	return 0;
 }
 
@@ -466,11 +521,14 @@ static __always_inline int cut(void)
 
 	if (!here || !recording)
 		return 0;
-	if (here->task == (__u64)task)
-		return end(here, task, now, 1);
-	begin(here, task, now, CTLDCTL_NO_WAKEUP);
-	look(&here->before, task);
-	return 0;
+	if (!here->task) { /* this is where the recording begins */
+		begin(here, task, now, CTLDCTL_NO_WAKEUP);
+		look(&here->before, task);
+		return 0;
+	}
+	if (here->task != (__u64)task)
+		begin_unseen(here, task, now);
+	return end(here, task, now, 1);
 }
 
 SEC("perf_event")

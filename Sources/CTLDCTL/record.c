@@ -21,13 +21,6 @@
 #include "ctldctl_recorder.h"
 #include "record.skel.h"
 
-/* The processor's row of the map, as record.bpf.c has it. */
-struct processor {
-	__u64 task, begin, exec_at, wakeup;
-	struct ctldctl_sight before;
-	struct ctldctl_lost lost;
-};
-
 struct ctldctl_recorder {
 	struct record_bpf *bpf;
 	struct ring_buffer *ring;
@@ -249,7 +242,9 @@ int ctldctl_recorder_processors(const struct ctldctl_recorder *recorder)
 
 int ctldctl_recorder_lost(const struct ctldctl_recorder *recorder, struct ctldctl_lost *lost)
 {
-	struct processor *all = calloc(recorder->processors, sizeof(*all));
+	/* Of each processor a row, which begins with this; rows are made multiples of 8. */
+	size_t row = (bpf_map__value_size(recorder->bpf->maps.processors) + 7) & ~7;
+	char *all = calloc(recorder->processors, row);
 	__u32 zero = 0;
 	int err = 0;
 
@@ -258,7 +253,7 @@ int ctldctl_recorder_lost(const struct ctldctl_recorder *recorder, struct ctldct
 	if (bpf_map_lookup_elem(bpf_map__fd(recorder->bpf->maps.processors), &zero, all))
 		err = -errno;
 	for (int cpu = 0; !err && cpu < recorder->processors; cpu++)
-		lost[cpu] = all[cpu].lost;
+		memcpy(&lost[cpu], all + cpu * row, sizeof(*lost));
 	free(all);
 	return err;
 }

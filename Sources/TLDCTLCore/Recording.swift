@@ -88,16 +88,20 @@ public struct Stretch: Equatable, Sendable {
   public var isMixed: Bool { before != after }
 }
 
-/// What found no room in the ring buffer of a processor.
-public struct LostStretches: Equatable, Sendable {
+/// What a processor found no room for.
+public struct Lost: Equatable, Sendable {
   public let cpu: Int
+  /// In the ring buffer.
   public let stretches: UInt64
   public let ran: UInt64
+  /// Threads were woken up, nobody noted when.
+  public let wakeups: UInt64
 
-  public init(cpu: Int, stretches: UInt64, ran: UInt64) {
+  public init(cpu: Int, stretches: UInt64, ran: UInt64, wakeups: UInt64) {
     self.cpu = cpu
     self.stretches = stretches
     self.ran = ran
+    self.wakeups = wakeups
   }
 }
 
@@ -122,7 +126,7 @@ public struct RecordingHeader: Equatable, Sendable {
 /// What is known when it ends.
 public struct RecordingEnd: Equatable, Sendable {
   public var duration: UInt64 = 0
-  public var lost: [LostStretches] = []
+  public var lost: [Lost] = []
   /// How often the kernel did not run our programs.
   public var missed: UInt64 = 0
 
@@ -130,6 +134,7 @@ public struct RecordingEnd: Equatable, Sendable {
 
   public var lostStretches: UInt64 { lost.reduce(0) { $0.plus($1.stretches) } }
   public var lostTime: UInt64 { lost.reduce(0) { $0.plus($1.ran) } }
+  public var lostWakeups: UInt64 { lost.reduce(0) { $0.plus($1.wakeups) } }
 }
 
 public struct Recording: Equatable, Sendable {

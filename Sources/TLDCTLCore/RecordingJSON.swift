@@ -13,7 +13,7 @@ public enum RecordingJSON {
       ("pid", header.pid.map { .integer($0) } ?? .null), ("maps", .array(header.maps.map(\.json))),
       ("lost", .object([
         ("stretches", .integer(recording.end.lostStretches)), ("ran_ns", .integer(recording.end.lostTime)),
-        ("missed", .integer(recording.end.missed)),
+        ("wakeups", .integer(recording.end.lostWakeups)), ("missed", .integer(recording.end.missed)),
       ])),
       ("all", .object(summary.all.fields(of: summary.all.ran))),
       ("values", .array(summary.values.map { json($0, recording, summary, types) })),

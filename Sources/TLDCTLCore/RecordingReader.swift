@@ -53,7 +53,7 @@ extension Recording {
     case "stretches": try scanner.array { stretches.append(try Stretch(&$0)) }
     case "tasks": try scanner.array { tasks.append(try RecordedTask(&$0)) }
     case "values": try scanner.array { values.append(try RecordedValue(&$0)) }
-    case "lost": try scanner.array { end.lost.append(try LostStretches(&$0)) }
+    case "lost": try scanner.array { end.lost.append(try Lost(&$0)) }
     case "missed": end.missed = try scanner.integer()
     case "duration_ns": end.duration = try scanner.time()
     default: try scanner.skip()
@@ -173,17 +173,18 @@ extension RecordedValue {
   }
 }
 
-extension LostStretches {
+extension Lost {
   fileprivate init(_ scanner: inout JSONScanner) throws {
-    var cpu = 0, stretches: UInt64 = 0, ran: UInt64 = 0
+    var cpu = 0, stretches: UInt64 = 0, ran: UInt64 = 0, wakeups: UInt64 = 0
     try scanner.object { scanner, name in
       switch name {
       case "cpu": cpu = try scanner.processor()
       case "stretches": stretches = try scanner.integer()
       case "ran_ns": ran = try scanner.integer()
+      case "wakeups": wakeups = try scanner.integer()
       default: try scanner.skip()
       }
     }
-    self.init(cpu: cpu, stretches: stretches, ran: ran)
+    self.init(cpu: cpu, stretches: stretches, ran: ran, wakeups: wakeups)
   }
 }

@@ -37,10 +37,14 @@ public enum RecordingText {
   private static func lost(_ recording: Recording) -> [String] {
     var lines: [String] = []
     if recording.end.lostStretches > 0 {
-      let cpus = recording.end.lost.map { String($0.cpu) }.joined(separator: ", ")
+      let cpus = recording.end.lost.filter { $0.stretches > 0 }.map { String($0.cpu) }.joined(separator: ", ")
       lines.append(
         "LOST: \(grouped(recording.end.lostStretches)) stretches with \(duration(recording.end.lostTime)) on processors are "
           + "missing here (CPU \(cpus)): the ring buffer was full; record with a larger --buffer")
+    }
+    if recording.end.lostWakeups > 0 {
+      lines.append(
+        "LOST: the latencies of \(grouped(recording.end.lostWakeups)) wake-ups: the kernel had no memory at hand to note them")
     }
     if recording.end.missed > 0 {
       lines.append("LOST: the kernel skipped \(grouped(recording.end.missed)) events")

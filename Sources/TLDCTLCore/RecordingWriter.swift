@@ -153,8 +153,11 @@ extension RecordedValue {
   }
 }
 
-extension LostStretches {
+extension Lost {
   var json: JSON {
-    .object([("cpu", .integer(cpu)), ("stretches", .integer(stretches)), ("ran_ns", .integer(ran))])
+    .object([
+      ("cpu", .integer(cpu)), ("stretches", .integer(stretches)), ("ran_ns", .integer(ran)),
+      ("wakeups", .integer(wakeups)),
+    ])
   }
 }

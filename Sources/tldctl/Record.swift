@@ -107,6 +107,7 @@ struct Record: ParsableCommand {
       if end.missed > 0 { words += " and \(grouped(end.missed)) events that the kernel skipped" }
       words += ": record again with a larger --buffer than \(ringBytes >> 10)"
     }
+    if end.lostWakeups > 0 { words += "; LOST the latencies of \(grouped(end.lostWakeups)) wake-ups" }
     complain(words)
     guard writer.stretchCount == 0, end.lostStretches == 0 else { return }
     throw Failure(

@@ -114,11 +114,12 @@ struct Recorder: ~Copyable {
     return end
   }
 
-  private func lost() -> [LostStretches] {
+  private func lost() -> [Lost] {
     var lost = [ctldctl_lost](repeating: ctldctl_lost(), count: Int(ctldctl_recorder_processors(recorder)))
     guard ctldctl_recorder_lost(recorder, &lost) == 0 else { return [] }
-    return lost.enumerated().filter { $0.element.stretches > 0 }.map {
-      LostStretches(cpu: $0.offset, stretches: $0.element.stretches, ran: $0.element.ran)
+    return lost.enumerated().filter { $0.element.stretches > 0 || $0.element.wakeups > 0 }.map {
+      Lost(
+        cpu: $0.offset, stretches: $0.element.stretches, ran: $0.element.ran, wakeups: $0.element.wakeups)
     }
   }
 }
@@ -168,7 +169,7 @@ private struct Progress {
     return isShown && seconds > shown
   }
 
-  mutating func show(_ writer: RecordingWriter, lost: [LostStretches]) {
+  mutating func show(_ writer: RecordingWriter, lost: [Lost]) {
     shown = seconds
     let missing = lost.reduce(0) { $0 + $1.stretches }
     let line =

@@ -79,13 +79,13 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 TLDCTL_PROGRAMS = $(patsubst tests-c/tldctl/%.c,$(T)/tldctl/%,\
 	$(filter-out %/kernel_header.c %/busy.c,$(wildcard tests-c/tldctl/*.c))) $(T)/tldctl/busy.so
 
-# The tool's own C, with wishes that are no longer true.
-$(T)/tldctl/set_checks: tests-c/tldctl/set_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
+# The tool's own C, in situations that cannot be had from outside.
+$(T)/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
 		$(TLDCTL_SKELETONS) tests-c/maps.h tests-c/tap.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c -ISources/CTLDCTL/include -I$(TLDCTL_BUILD) \
-		-DTLDCTL_VERSION='"$(VERSION)"' tests-c/tldctl/set_checks.c \
+		-DTLDCTL_VERSION='"$(VERSION)"' $< \
 		$(filter-out %.bpf.c,$(wildcard Sources/CTLDCTL/*.c)) -o $@ $(LIBBPF)
 
 $(T)/tldctl/%: tests-c/tldctl/%.c tests-c/maps.h tests-c/process.h include/tld.h $(BUILD)/libtld.so \

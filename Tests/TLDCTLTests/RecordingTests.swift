@@ -50,7 +50,7 @@ private func written(_ recording: Recording) -> [UInt8] {
     recording.stretches[3].before = nil
     recording.stretches[4].after = nil
     recording.stretches[5].isSample = true
-    recording.end.lost = [LostStretches(cpu: 1, stretches: .max, ran: 7)]
+    recording.end.lost = [Lost(cpu: 1, stretches: .max, ran: 7, wakeups: 5)]
     #expect(try Recording(file: written(recording), title: "x") == recording)
   }
 
@@ -157,7 +157,7 @@ private func written(_ recording: Recording) -> [UInt8] {
     for size in [4, 40] {
       for length in [0, 500] where values > 0 || length == 0 {
         var recording = sample(values: max(values, 1), cpus: cpus, stretches: length, size: size)
-        recording.end.lost = [LostStretches(cpu: 0, stretches: 12345, ran: 99)]
+        recording.end.lost = [Lost(cpu: 0, stretches: 12345, ran: 99, wakeups: 0)]
         recording.header.name = Array(String(repeating: "long \\ name ", count: 5).utf8)
         let drawing = draw(recording), whole = Box(left: 0, top: 0, right: drawing.width, bottom: drawing.height)
         let boxes = drawing.texts.map(\.box)

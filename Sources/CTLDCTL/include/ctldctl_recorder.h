@@ -37,10 +37,11 @@ struct ctldctl_stretch {
 	struct ctldctl_sight before, after;	/* at begin, at end */
 };
 
-/* What a processor did not find room for in the ring buffer. */
+/* What a processor did not find room for. */
 struct ctldctl_lost {
-	__u64 stretches;
+	__u64 stretches;	/* in the ring buffer */
 	__u64 ran;		/* ns in them */
+	__u64 wakeups;		/* the kernel had no memory at hand to note when */
 };
 
 #ifndef __bpf__
