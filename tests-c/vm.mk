@@ -126,7 +126,7 @@ $(foreach machine,x86-64 arm64,$(eval $(GUEST)/$(machine)/hint_stress: $(GUEST)/
 # --- BPF objects: $(GUEST)/bpf-PAGE/NAME.bpf.o ----------------------------------------
 
 # The loading matrix at its extremes; make test-load has all of it.
-GUEST_CPUS = v1 v3 v4
+GUEST_CPUS = v1 v4
 GUEST_TEST_OBJECTS = $(patsubst $(T)/%,%,$(filter-out $(T)/load%,$(BPF_OBJECTS))) \
 	$(foreach source,traced sched,$(source).bpf.o $(source).native.bpf.o)
 GUEST_LOAD_OBJECTS = $(foreach cpu,$(GUEST_CPUS),load.$(cpu).bpf.o load.$(cpu).native.bpf.o) \
@@ -205,7 +205,19 @@ endef
 
 # --- A flavour: $(GUEST)/FLAVOUR.cpio ---------------------------------------------------
 
-GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk)
+GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk tldctl.sh)
+
+# The tool, a program for it to look at, and, under the names that it asks for, the libraries
+# that it needs of the system. It is built for this machine only.
+GUEST_TLDCTL = $(GUEST)/tldctl/publisher $(GUEST)/tldctl/tldctl
+$(GUEST)/tldctl/publisher: $(GUEST)/x86-64/tldctl/publisher
+	@mkdir -p $(@D)
+	@cp $< $@
+$(GUEST)/tldctl/tldctl: $(BUILD)/tldctl/tldctl
+	@mkdir -p $(@D)
+	@cp -L $$(ldd $< | grep -o '/[^ ]*') $(@D)
+	@cp $< $@
+guest_tldctl = $(if $(filter x86-64,$(1)),$(GUEST_TLDCTL))
 guest_files = $(patsubst %,$(GUEST)/$(1)/%,$(GUEST_TESTS) $(GUEST_OWN) load_all_newest) \
 	$(patsubst %,$(GUEST)/bpf-$(2)/%,$(GUEST_TEST_OBJECTS))
 # $(1): machine; $(2): name of the page size
@@ -222,7 +234,7 @@ $(foreach user,ours kernel,$(call guest_selftest,$(1)-$(2),$(1),$(GUEST_PAGE_$(2
 
 $(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		$(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
-		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) $(call guest_hint_files,$(1),$(2)) \
+		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) $(call guest_hint_files,$(1),$(2)) $(call guest_tldctl,$(1)) \
 		tests-c/vm.mk tests-c/vm/left-out tests-c/vm/initramfs.sh \
 		$(GUEST)/static-$(1) $(GUEST)/static-x86-64
 	$$(call say,CPIO)
@@ -231,7 +243,8 @@ $(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$
 		@/tests $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		@/load $(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
 		@/selftest $(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) \
-		@/hint $(call guest_hint_files,$(1),$(2))
+		@/hint $(call guest_hint_files,$(1),$(2)) \
+		$(if $(call guest_tldctl,$(1)),@/tldctl $(GUEST)/tldctl/*)
 endef
 $(eval $(call guest_flavour,x86-64,4k))
 $(eval $(call guest_flavour,arm64,4k))

@@ -64,8 +64,11 @@ extension MapCommand {
       let place = try PinPlace(pin)
       let gid = try group.map { try groupID($0) }
       let bits = mode?.bits ?? (group == nil ? 0o600 : 0o660)
+      let what = "a \(format.rawValue) map cannot be made"
+      // An old kernel makes one without a word, of numbers that lead nowhere.
+      guard ctldctl_try_uptr() != -EOPNOTSUPP else { throw loadFailure(what, EOPNOTSUPP) }
       let fd = ctldctl_map_create(lastName, UInt32(format.valueSize(names: keys)))
-      guard fd >= 0 else { throw loadFailure("a \(format.rawValue) map cannot be made", -fd) }
+      guard fd >= 0 else { throw loadFailure(what, -fd) }
       let map = Descriptor(fd)
       try place.makeDirectory()
       let error = ctldctl_pin(map.number, pin)

@@ -43,6 +43,10 @@ run_tap() { # name command...
 # The kernel's own selftest, its header or ours on either side: as many assertions as
 # with its own on both, and none that fails.
 selftest() {
+	# Thousands of threads: the C library keeps small stacks for the next ones.
+	stacks=$(ulimit -s)
+	ulimit -S -s 256
+	export GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0x10000000
 	passed=0 control=
 	for pairing in kernel-bpf-kernel ours-bpf-ours ours-bpf-kernel kernel-bpf-ours; do
 		run "selftest, user side $pairing" /selftest/user-$pairing
@@ -55,6 +59,8 @@ selftest() {
 			echo "bad: selftest $pairing"
 		fi
 	done
+	ulimit -S -s "$stacks"
+	unset GLIBC_TUNABLES
 	echo "total pairings $passed/4"
 }
 
@@ -82,9 +88,9 @@ tests() {
 
 # With libbpf 1.1 and, some, with the newest.
 load() {
-	run_tap load_all /tests/load_all ${refused:+"$refused"} /load/*.v[14].* /load/traced.*
+	run_tap load_all /tests/load_all ${refused:+"$refused"} /load/*.v1.* /load/traced.*
 	loaded=$good programs=$points
-	run_tap load_all_newest /tests/load_all_newest ${refused:+"$refused"} /load/*.v3.* /load/traced.*
+	run_tap load_all_newest /tests/load_all_newest ${refused:+"$refused"} /load/*.v4.* /load/traced.*
 	loaded=$((loaded + good)) programs=$((programs + points))
 	echo "total programs $loaded/$programs"
 	[ -n "$refused" ] || run_tap traced /tests/traced
@@ -107,6 +113,16 @@ hint() {
 	run_tap hint /hint/hint
 	[ "$verdict" = ok ] && word=$(sed -n 's/^# scx_hint: //p' /tmp/output) || word=FAIL
 	echo "total scx_hint $word"
+}
+
+# The tool, where it is built for this machine.
+tldctl() {
+	word=-
+	if [ -e /tldctl/tldctl ]; then
+		run_tap tldctl /tldctl.sh
+		[ "$verdict" = ok ] && word=${refused:+refuses} word=${word:-yes} || word=FAIL
+	fi
+	echo "total tldctl $word"
 }
 
 # The same scheduler for longer, in guests of their own: see test-hint in vm.mk.
@@ -132,6 +148,7 @@ if wanted tests; then tests; fi
 if wanted load; then load; fi
 if wanted sched; then sched; fi
 if wanted hint; then hint; fi
+if wanted tldctl; then tldctl; fi
 # Not what each guest does.
 if [ -n "${TLD_PARTS-}" ] && wanted stress; then stress; fi
 if [ -n "${TLD_PARTS-}" ] && wanted budget; then budget; fi

@@ -130,15 +130,15 @@ wait
 # --- The table
 
 failed=0 passed=0 others=0
-format='%-16s %-30s %6s %9s %8s %9s %10s %8s %6s  %s\n'
+format='%-16s %-30s %6s %9s %8s %9s %10s %8s %8s %6s  %s\n'
 # shellcheck disable=SC2059  # two uses of one format
 {
-	printf "$format" guest kernel page pairings 'C tests' programs sched_ext scx_hint tries verdict
+	printf "$format" guest kernel page pairings 'C tests' programs sched_ext scx_hint tldctl tries verdict
 	for name in "${names[@]}"; do
 		is=$(verdict "$name")
 		printf "$format" "$name" "$(told "$name" kernel)" "$(told "$name" page)" "$(told "$name" pairings)" \
 			"$(told "$name" tests)" "$(told "$name" programs)" "$(told "$name" sched_ext)" \
-			"$(told "$name" scx_hint)" \
+			"$(told "$name" scx_hint)" "$(told "$name" tldctl)" \
 			"$(cat "$results/$name/tries" 2>/dev/null)" "$is"
 		case $is in
 		pass) passed=$((passed + 1)) ;;
