@@ -253,13 +253,14 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others,
-# and so do those that mostly wait.
-SCRIPTS = readme docs demo dispatcher costs page_size
+# and so do those of tldctl, which wait a lot; not beside each other, because some see what others load.
+SCRIPTS = readme docs demo dispatcher http costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	$(patsubst %,tests-c/%.py,sched_demo tldctl tldctl_record) $(patsubst %,$(T)/tldctl/%_checks,record set)
-WAITING = $(patsubst %,tests-c/%.py,tldctl_watch tldctl_readme tldctl_texts) tests-c/http.sh
+	$(patsubst %,tests-c/%.py,sched_demo)
+TLDCTL_TESTS = $(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) \
+	$(patsubst %,$(T)/tldctl/%_checks,record set)
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
-	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE) -- $(WAITING)
+	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE) -- $(TLDCTL_TESTS)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 

@@ -228,7 +228,7 @@ def latencies(report):
 
 def each_switch():
     times = 1000
-    for cpu in sorted(os.sched_getaffinity(0)):
+    for cpu in sorted(os.sched_getaffinity(0))[:2]:
         program = Kinds("-s", "24", "-t", "1", prefix=("taskset", "-c", str(cpu)))
         recorder = Recorder(path("each.json"), "--pid", program.pid)
         program.do(f"chat {times}")
@@ -237,7 +237,7 @@ def each_switch():
         rows = load(path("each.json"))["stretches"]
         begun = [row for row in rows if row[7] is not None]
         # A sleep so short may be over before it began.
-        check(0.98 * times < len(begun) <= times + 2, f"processor {cpu}: each of {times} sleeps has a stretch behind it, with its latency",
+        check(0.98 * times < len(begun) <= times + 10, f"processor {cpu}: each of {times} sleeps has a stretch behind it, with its latency",
               f"{len(begun)} of {len(rows)}")
         rows.sort()
         check(all(one[1] <= other[0] for one, other in zip(rows, rows[1:])), "and no two are at the same time")

@@ -6,9 +6,12 @@
 
 GUEST = $(BUILD)/vm
 
-.PHONY: test-vm test-vm-list
+.PHONY: test-vm test-vm-verdicts test-vm-list
 test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", STRICT=1
 	@$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/table.sh $(VM)
+
+test-vm-verdicts: ## what make test-vm says of guests that fail, panic, hang or do not boot
+	@$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/verdicts.sh
 
 test-vm-list: ## what VM= may name
 	@$(TEST_ENV) tests-c/vm/guests.sh
@@ -250,4 +253,4 @@ $(eval $(call guest_flavour,x86-64,4k))
 $(eval $(call guest_flavour,arm64,4k))
 $(eval $(call guest_flavour,arm64,16k))
 
--include $(wildcard $(GUEST)/*/*.d)
+-include $(wildcard $(GUEST)/*/*.d $(GUEST)/*/*/*.d)

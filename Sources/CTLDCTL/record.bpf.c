@@ -350,6 +350,11 @@ static __always_inline __u64 uncharged(struct processor *here, struct known *kno
 	return ran > before ? ran - before : 0;
 }
 
+static __always_inline bool is_wanted(__u32 tgid)
+{
+	return !wanted_tgid || tgid == wanted_tgid;
+}
+
 static __always_inline int emit(struct processor *here, struct task_struct *task, __u64 now, bool is_sample,
 				__u64 ran, const struct ctldctl_sight *after)
 {
@@ -357,7 +362,7 @@ static __always_inline int emit(struct processor *here, struct task_struct *task
 	struct ctldctl_stretch *stretch;
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
-	if (!tid || (wanted_tgid && tgid != wanted_tgid))
+	if (!tid || !is_wanted(tgid))
 		return 1;
 	stretch = bpf_ringbuf_reserve(&events, sizeof(*stretch), 0);
 	if (!stretch) {
@@ -436,17 +441,22 @@ static __always_inline __u64 waited(struct task_struct *task, __u64 now)
 
 /*
  * A thread that came unseen: kernels were found that do not tell of each switch. The scheduler
- * knows what the thread has run since, of most; it cannot be more than the time since the
- * thread before came.
+ * knows what the thread has run since, of most; it cannot be more than what was not charged yet,
+ * nor than the time since the thread before came. What that one ran, its next stretch gets.
  */
 static __noinline int begin_unseen(struct processor *here, struct task_struct *task, __u64 now)
 {
-	__u64 all, ran;
+	struct known *known;
+	__u64 all, ran, since;
 
 	if (!here || !task)
 		return 0;
+	known = bpf_task_storage_get(&known_tasks, task, 0, 0);
+	since = ((struct task_struct___record *)task)->se.prev_sum_exec_runtime;
+	if (known && known->charged > since)
+		since = known->charged;
 	all = exec_time(task);
-	ran = all - ((struct task_struct___record *)task)->se.prev_sum_exec_runtime;
+	ran = all > since ? all - since : 0;
 	if (ran > now - here->begin)
 		ran = now - here->begin;
 	now -= ran;
@@ -495,7 +505,7 @@ static __always_inline int woken(struct task_struct *task)
 	known = known_keep(task);
 	if (known && !known->woken)
 		known->woken = bpf_ktime_get_ns();
-	else if (!known && here)
+	else if (!known && here && is_wanted(tldctl_tid(task->group_leader, &own)))
 		here->lost.wakeups++;
 	return 0;
 }

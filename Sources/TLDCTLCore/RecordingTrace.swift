@@ -32,6 +32,7 @@ public struct RecordingTrace {
     let fields: [(String, JSON)] = [
       ("tool", .string(recording.header.tool)), ("kernel", .string(recording.header.kernel)),
       ("name", .text(recording.header.name)), ("lost_stretches", .string(String(recording.end.lostStretches))),
+      ("lost_wakeups", .string(String(recording.end.lostWakeups))),
     ]
     return Array(JSON.object(fields).serialized.dropLast())
   }

@@ -66,7 +66,7 @@ extension MapCommand {
       let bits = mode?.bits ?? (group == nil ? 0o600 : 0o660)
       let what = "a \(format.rawValue) map cannot be made"
       // An old kernel makes one without a word, of numbers that lead nowhere.
-      guard ctldctl_try_uptr() != -EOPNOTSUPP else { throw loadFailure(what, EOPNOTSUPP) }
+      guard ctldctl_kernel_has_uptr() != 0, ctldctl_try_uptr() != -EOPNOTSUPP else { throw loadFailure(what, EOPNOTSUPP) }
       let fd = ctldctl_map_create(lastName, UInt32(format.valueSize(names: keys)))
       guard fd >= 0 else { throw loadFailure(what, -fd) }
       let map = Descriptor(fd)

@@ -81,12 +81,12 @@ TLDCTL_PROGRAMS = $(patsubst tests-c/tldctl/%.c,$(T)/tldctl/%,\
 
 # The tool's own C, in situations that cannot be had from outside.
 $(T)/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
-		$(TLDCTL_SKELETONS) tests-c/maps.h tests-c/tap.h
+		$(TLDCTL_SKELETONS) $(wildcard tests-c/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c -ISources/CTLDCTL/include -I$(TLDCTL_BUILD) \
 		-DTLDCTL_VERSION='"$(VERSION)"' $< \
-		$(filter-out %.bpf.c,$(wildcard Sources/CTLDCTL/*.c)) -o $@ $(LIBBPF)
+		$(filter-out %.bpf.c,$(wildcard Sources/CTLDCTL/*.c)) -o $@ $(LIBBPF) -pthread
 
 $(T)/tldctl/%: tests-c/tldctl/%.c tests-c/maps.h tests-c/process.h include/tld.h $(BUILD)/libtld.so \
 		| $(BUILD)/.packages-test

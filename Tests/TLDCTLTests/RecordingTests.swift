@@ -54,6 +54,18 @@ private func written(_ recording: Recording) -> [UInt8] {
     #expect(try Recording(file: written(recording), title: "x") == recording)
   }
 
+  @Test("Wake-ups that were lost are said; a recording without their number has none")
+  func lostWakeups() throws {
+    var recording = sample(values: 1)
+    recording.end.lost = [Lost(cpu: 0, stretches: 0, ran: 0, wakeups: 67_890)]
+    let warnings = RecordingText.head(recording, OnCPU(recording)).filter(\.1).map(\.0)
+    #expect(warnings.count == 1 && warnings[0].contains("67,890 wake-ups"))
+    let old = String(decoding: written(recording), as: UTF8.self).replacing(",\"wakeups\": 67890", with: "")
+    #expect(!old.contains("wakeups") && old.contains("\"lost\": [{"))
+    recording.end.lost = [Lost(cpu: 0, stretches: 0, ran: 0, wakeups: 0)]
+    #expect(try Recording(file: Array(old.utf8), title: "x") == recording)
+  }
+
   @Test("A file that is cut anywhere is refused")
   func cutFiles() {
     let whole = written(sample(values: 2, stretches: 4)).dropLast()
@@ -157,7 +169,7 @@ private func written(_ recording: Recording) -> [UInt8] {
     for size in [4, 40] {
       for length in [0, 500] where values > 0 || length == 0 {
         var recording = sample(values: max(values, 1), cpus: cpus, stretches: length, size: size)
-        recording.end.lost = [Lost(cpu: 0, stretches: 12345, ran: 99, wakeups: 0)]
+        recording.end.lost = [Lost(cpu: 0, stretches: 12345, ran: 99, wakeups: 67_890)]
         recording.header.name = Array(String(repeating: "long \\ name ", count: 5).utf8)
         let drawing = draw(recording), whole = Box(left: 0, top: 0, right: drawing.width, bottom: drawing.height)
         let boxes = drawing.texts.map(\.box)

@@ -42,5 +42,5 @@ timeout --foreground -k 5 "${VM_SECONDS:-900}" "$libraries"/ld-linux-*.so.2 --li
 	-device virtio-serial-pci -chardev "file,id=result,path=$directory/result" \
 	-device virtserialport,chardev=result,name=result \
 	-kernel "$image" -initrd "$initramfs" \
-	-append "console=$console panic=-1 oops=panic quiet loglevel=4 random.trust_cpu=on mitigations=off nokaslr $*" \
+	-append "console=$console panic=-1 oops=panic quiet loglevel=4 mitigations=off nokaslr $*" \
 	</dev/null >"$directory/qemu" 2>&1 || true

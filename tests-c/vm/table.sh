@@ -8,12 +8,12 @@
 # boot is listed, and fails the run under STRICT=1.
 #
 # Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
-# VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh.
+# VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh; VM_RESULTS, a directory.
 
 set -euo pipefail
 
 here=$(dirname "$0")
-results=$BUILD/vm/results
+results=${VM_RESULTS:-$BUILD/vm/results}
 tries=3
 export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-900}
 
@@ -157,7 +157,7 @@ for name in "${names[@]}"; do
 	FAIL | NO*)
 		printf '\n%s: %s\n' "$name" "$results/$name/result"
 		grep -A 2 -E '^(bad: |not ok |Bail out)' "$results/$name/result" | cut -c -160 | head -n 40 || true
-		tail -n 5 "$results/$name/console"
+		grep -m 1 -A 2 'Kernel panic' "$results/$name/console" || tail -n 5 "$results/$name/console"
 		;;
 	esac
 done

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
+#
+# verdicts.sh - table.sh's verdicts, each provoked once in a guest, as TAP: what makes it red,
+# what is tried again, and what is shown of it.
+
+# shellcheck source-path=SCRIPTDIR source=../script.sh
+. "$(dirname "$0")/../script.sh"
+own_directory
+
+# Runs a guest. Sets status, and row to its line of the table.
+boot() { # variable=value...
+	env STRICT= VM_RESULTS="$tmp/results" VM_PARAMETERS=TLD_PARTS=none "$@" "$SRC/tests-c/vm/table.sh" newest-x86-64 >"$tmp/table" 2>"$tmp/progress"
+	status=$?
+	row=$(grep -- '-x86-64 ' "$tmp/table" | head -n 1)
+}
+
+# The exit status, the number of tries and the verdict.
+judged() { # sentence status tries verdict
+	is "$1: exit status" "$status" "$2"
+	is "$1: tries and verdict" "$(sed -E 's/.* ([0-9]+  )/\1/' <<<"$row")" "$3  $4"
+}
+
+shows() { # sentence pattern
+	is "$1" "$(grep -c "$2" "$tmp/table" | sed 's/^[1-9].*/yes/')" yes
+}
+
+boot STRICT=1
+judged 'a guest that is well' 0 1 pass
+
+boot VM_PARAMETERS='TLD_PARTS=none TLD_PROVOKE=fail'
+judged 'a test that fails' 1 1 FAIL
+shows 'which is shown' '^bad: provoked'
+
+boot VM_PARAMETERS='TLD_PARTS=none TLD_PROVOKE=panic'
+judged 'a kernel that panics, though qemu ends with 0' 1 3 'NO RESULT'
+shows 'the end of its console is shown' 'Kernel panic'
+
+boot VM_PARAMETERS='TLD_PARTS=none TLD_PROVOKE=hang' VM_SECONDS=40
+judged 'a guest that hangs' 1 3 'NO RESULT'
+
+boot VM_SECONDS=1
+judged 'a guest that does not boot is listed' 0 3 'does not boot'
+boot VM_SECONDS=1 STRICT=1
+judged 'and fails where it must boot' 1 3 'does not boot'
+
+env VM_RESULTS="$tmp/results" "$SRC/tests-c/vm/table.sh" 1.0-pdp11 >"$tmp/table" 2>&1
+is 'a guest that nobody knows is wrong use' $? 2
+shows 'which says what lists them' 'make test-vm-list'
+finish
