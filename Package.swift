@@ -28,7 +28,7 @@ if Context.environment["TLDCTL"] == "1" {
   package.targets += [
     .target(
       name: "CTLDCTL",
-      exclude: ["reader.bpf.c", "record.bpf.c", "setter.bpf.c", "task.bpf.h"],
+      exclude: ["reader.bpf.c", "record.bpf.c", "setter.bpf.c", "sight.bpf.h", "task.bpf.h"],
       linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
     .executableTarget(
       name: "tldctl",

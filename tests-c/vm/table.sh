@@ -7,7 +7,8 @@
 # Exit status 0: all that could be tried passed. What could not be fetched or does not
 # boot is listed, and fails the run under STRICT=1.
 #
-# Environment: BUILD, MAKE; VM_AT_ONCE guests at a time (one more than processors: they wait now and then); VM_CPUS (1) in each;
+# Environment: BUILD, MAKE; VM_AT_ONCE guests at a time (one more than there are processors, because
+# they wait now and then); VM_CPUS (1) in each;
 # VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh; VM_RESULTS, a directory.
 
 set -euo pipefail
