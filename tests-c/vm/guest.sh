@@ -41,16 +41,24 @@ run_tap() { # name command...
 }
 
 # The kernel's own selftest, its header or ours on either side: as many assertions as
-# with its own on both, and none that fails.
+# with its own on both, and none that fails. Before 6.18 task storage cannot be had by one syscall
+# program while another is at it: the kernel's own headers fail there now and then, and may again.
 selftest() {
+	tries=1
+	case $(uname -r) in
+	6.1[0-7].*) tries=3 ;;
+	esac
 	# Thousands of threads: the C library keeps small stacks for the next ones.
 	stacks=$(ulimit -s)
 	ulimit -S -s 256
 	export GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0x10000000
 	passed=0 control=
 	for pairing in kernel-bpf-kernel ours-bpf-ours ours-bpf-kernel kernel-bpf-ours; do
-		run "selftest, user side $pairing" /selftest/user-$pairing
-		count=$(sed -n 's/^\([1-9][0-9]*\) passed 0 failed$/\1/p' /tmp/output)
+		for try in $(seq $tries); do
+			run "selftest, user side $pairing" /selftest/user-$pairing
+			count=$(sed -n 's/^\([1-9][0-9]*\) passed 0 failed$/\1/p' /tmp/output)
+			[ -z "$count" ] || break
+		done
 		: "${control:=$count}"
 		if [ "$status" = 0 ] && [ -n "$count" ] && [ "$count" = "$control" ]; then
 			passed=$((passed + 1))

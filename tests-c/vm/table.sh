@@ -7,8 +7,7 @@
 # Exit status 0: all that could be tried passed. What could not be fetched or does not
 # boot is listed, and fails the run under STRICT=1.
 #
-# Environment: BUILD, MAKE; VM_AT_ONCE guests at a time (one more than there are processors, because
-# they wait now and then); VM_CPUS (1) in each;
+# Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
 # VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh; VM_RESULTS, a directory.
 
 set -euo pipefail
@@ -121,7 +120,7 @@ verdict() { # guest
 }
 
 for name in "${runnable[@]}"; do
-	while [ "$(jobs -rp | wc -l)" -ge "${VM_AT_ONCE:-$(($(nproc) + 1))}" ]; do
+	while [ "$(jobs -rp | wc -l)" -ge "${VM_AT_ONCE:-2}" ]; do
 		wait -n
 	done
 	boot "$name" &
