@@ -60,8 +60,8 @@ private func written(_ recording: Recording) -> [UInt8] {
     recording.end.lost = [Lost(cpu: 0, stretches: 0, ran: 0, wakeups: 67_890)]
     let warnings = RecordingText.head(recording, OnCPU(recording)).filter(\.1).map(\.0)
     #expect(warnings.count == 1 && warnings[0].contains("67,890 wake-ups"))
-    let old = String(decoding: written(recording), as: UTF8.self).replacing(",\"wakeups\": 67890", with: "")
-    #expect(!old.contains("wakeups") && old.contains("\"lost\": [{"))
+    let old = String(decoding: written(recording), as: UTF8.self).replacing(/,\s*"wakeups": 67890/, with: "")
+    #expect(!old.contains("wakeups"))
     recording.end.lost = [Lost(cpu: 0, stretches: 0, ran: 0, wakeups: 0)]
     #expect(try Recording(file: Array(old.utf8), title: "x") == recording)
   }
