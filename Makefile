@@ -253,14 +253,16 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 
 # What the tests run, each a command that prints TAP. Scripts take SRC, BUILD and the
 # compilers from the environment. Those that mostly compile, or compute, run beside the others,
-# and so do those of tldctl, which wait a lot; not beside each other, because some see what others load.
-SCRIPTS = readme docs demo dispatcher http costs page_size
+# and so do those that use tldctl, which wait a lot; not beside each other, because some see what
+# others load.
+SCRIPTS = readme docs demo dispatcher costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	$(patsubst %,tests-c/%.py,sched_demo)
-TLDCTL_TESTS = $(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) \
+	$(patsubst %,tests-c/%.py,sched_demo) \
+	"tests-c/kselftest/kselftest.sh --tap"
+TLDCTL_TESTS = $(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) tests-c/http.sh \
 	$(patsubst %,$(T)/tldctl/%_checks,record set)
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
-	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE) -- $(TLDCTL_TESTS)
+	-- $(BESIDE) -- $(TLDCTL_TESTS)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 
