@@ -20,7 +20,7 @@ VM = HERE.parents[1] / "tests-c/vm"
 
 # Time in a guest passes by the instructions that it executes, 2 ns each, whatever else the
 # machine does. Several processors then take turns; the filter's timer makes the turns short.
-GUEST_OPTIONS = ("-icount shift=1,sleep=off "
+GUEST_OPTIONS = ("-cpu max -icount shift=1,sleep=off "
                  "-netdev hubport,hubid=0,id=n -object filter-buffer,id=f,netdev=n,interval=50")
 GUEST_TRIES = 3
 GUEST_SECONDS = 1200
