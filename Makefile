@@ -257,12 +257,11 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # others load.
 SCRIPTS = readme docs demo dispatcher costs page_size
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
-	$(patsubst %,tests-c/%.py,sched_demo) \
-	"tests-c/kselftest/kselftest.sh --tap"
+	$(patsubst %,tests-c/%.py,sched_demo)
 TLDCTL_TESTS = $(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) tests-c/http.sh \
 	$(patsubst %,$(T)/tldctl/%_checks,record set)
 TESTS = $(filter-out $(T)/load,$(C_TESTS:%=$(T)/%)) $(SCRIPTS:%=tests-c/%.sh) tests-c/python_ctypes.py \
-	-- $(BESIDE) -- $(TLDCTL_TESTS)
+	"tests-c/kselftest/kselftest.sh --tap" -- $(BESIDE) -- $(TLDCTL_TESTS)
 TEST_ENV = SRC=$(CURDIR) BUILD=$(abspath $(BUILD)) CC="$(CC)" CXX="$(CXX)" CLANG="$(BPF_CLANG)" \
 	BPF_CLANG="$(BPF_CLANG)" SWIFTC="$(SWIFTC)" STRICT=$(STRICT) KSRC=$(KSRC)
 

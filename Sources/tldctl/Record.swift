@@ -46,13 +46,27 @@ struct Record: ParsableCommand {
 
   func run() throws {
     if let pid { try requireProcess(pid) }
-    let chosen = try recorded()
+    var chosen = try recorded()
     let signals = try Recorder.signals()
     var file = try ReplacedFile(output)
-    let recorder = try Recorder(chosen, name: bytesOfName, pid: pid, ringBytes: ringBytes)
+    let recorder = try load(&chosen)
     let (writer, end) = try recorder.run(header(chosen), seconds: duration, until: signals, into: file)
     try file.finish()
     try conclude(writer, end)
+  }
+
+  /// A map may go between the look at the system's maps and its opening: then look again.
+  private func load(_ chosen: inout [DataMap]) throws(Failure) -> Recorder {
+    var tries = 20
+    while true {
+      do throws(Failure) {
+        return try Recorder(chosen, name: bytesOfName, pid: pid, ringBytes: ringBytes)
+      } catch {
+        tries -= 1
+        guard error.status == .notFound, maps.map == nil, tries > 0 else { throw error }
+        chosen = try recorded()
+      }
+    }
   }
 
   private var bytesOfName: [UInt8] { unescaped(name) ?? Array(name.utf8) }
