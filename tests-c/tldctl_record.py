@@ -115,19 +115,22 @@ def children(pid):
 
 
 class Recorder:
-    def __init__(self, file, *arguments, wait=True, name="kind"):
-        self.process = subprocess.Popen([tldctl, "record", "-o", file, *arguments, name], stdout=subprocess.PIPE,
+    def __init__(self, file, *arguments, name="kind", prefix=()):
+        self.process = subprocess.Popen([*prefix, tldctl, "record", "-o", file, *arguments, name], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
+        self.pids = [self.process.pid]
         deadline = time.monotonic() + 30
-        while wait and not attached(self.process.pid):
+        while not any(map(attached, self.pids)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 raise RuntimeError("the recorder does not begin: " + self.process.stderr.read())
             time.sleep(0.01)
+            # A prefix that forks waits for its child, which is the recorder.
+            self.pids = [self.process.pid, *map(int, children(self.process.pid) if prefix else ())]
 
     def end(self, number=signal.SIGINT):
         if number:
-            self.process.send_signal(number)
+            os.kill(self.pids[-1], number)
         out, errors = self.process.communicate(timeout=60)
         return self.process.returncode, out, errors
 
@@ -267,17 +270,13 @@ def namespaces():
     programs = [Kinds("-s", "24", "-t", "1", prefix=contained) for _ in range(2)]
     for program in programs:
         program.pid = children(program.pid)[0]
-    inside = subprocess.Popen(["nsenter", "-t", programs[0].pid, "-p", "-m", tldctl, "record", "-o", path("inside.json"), "--duration", "2", "kind"],
-                              stderr=subprocess.PIPE, text=True)
-    awaited = time.monotonic() + 30
-    while not any(map(attached, children(inside.pid))) and time.monotonic() < awaited:
-        time.sleep(0.01)
-    outside = Recorder(path("outside.json"), "--duration", "2")
+    inside = Recorder(path("inside.json"), prefix=("nsenter", "-t", programs[0].pid, "-p", "-m"))
+    outside = Recorder(path("outside.json"))
     for program in programs:
         program.begin("run 700")
     own = [program.end() for program in programs]
-    _, errors = inside.communicate()
-    outside.end(None)
+    _, _, errors = inside.end()
+    outside.end()
     for program in programs:
         program.close()
     found, ran = load(path("inside.json")), {}
