@@ -1,12 +1,12 @@
 #!/usr/bin/env perl
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
-# harness.pl [-v] TEST... [-- TEST...]... - run TAP tests as prove does, and end with one
-# line, "N passed, N failed, N skipped". Each "--" begins another list: tests of a list run one
-# after another, the lists beside each other, so their tests must not care about those of others.
-# Skipped points are listed with their reason. With STRICT=1 in the environment, a skip for want of
-# the kernel (its reason starts with "kernel:") is a failure. A test is a command: words are split
-# at spaces.
+# harness.pl [-v] TEST... [-- TEST...]... - run TAP tests as prove does, and end with what failed
+# and what was said of it, what was skipped with its reason, and one line, "N passed, N failed,
+# N skipped". Each "--" begins another list: tests of a list run one after another, the lists
+# beside each other, so their tests must not care about those of others. With STRICT=1 in the
+# environment, a skip for want of the kernel (its reason starts with "kernel:") is a failure. A
+# test is a command: words are split at spaces.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ my @tests = map { @$_ } @lists;
 my $strict = ($ENV{STRICT} // '') eq '1';
 
 my ($passed, @failed, @skipped);
-my %reason;    # of a skipped file
+my $kept = 40;    # lines at most, of what a test says of a failure
 
 sub skip {
 	my ($what, $reason) = @_;
@@ -42,12 +42,21 @@ my $harness = TAP::Harness->new({
 $harness->callback(made_parser => sub {
 	my ($parser, $job) = @_;
 	my $name = $job->[0];
+	my ($failure, $lines);    # the point before a comment, if it failed
 	$parser->callback(test => sub {
 		my ($point) = @_;
 		my $what = $name . ' ' . $point->number . ' ' . $point->description;
+		undef $failure;
 		if    ($point->has_skip) { skip($what, $point->explanation) }
 		elsif ($point->is_ok)    { $passed++ }
-		else                     { push @failed, $what }
+		else {
+			push @failed, $what;
+			($failure, $lines) = (\$failed[-1], $kept);
+		}
+	});
+	$parser->callback(comment => sub {
+		my ($comment) = @_;
+		$$failure .= "\n  " . $comment->raw if $failure && $lines-- > 0;
 	});
 	$parser->callback(plan => sub {
 		my ($plan) = @_;
