@@ -190,14 +190,14 @@ def times_agree(formats, width):
 
 def without_switches():
     program = Kinds("-s", "24", "-t", "1")
-    program.begin("spin 1500")
+    program.begin("spin 60000")
     recorder = Recorder(path("spin.json"), "--pid", program.pid)
     status, _, errors = recorder.end(signal.SIGTERM)
-    own = program.end()
+    program.process.kill()
     program.close()
     recording = load(path("spin.json"))
     ran = sum(row[6] for row in recording["stretches"])
-    check(status == 0 and own and ran > 0, "a thread that was on its processor before is seen at once", f"{status} {ran} {errors}")
+    check(status == 0 and ran > 0, "a thread that was on its processor before is seen at once", f"{status} {ran} {errors}")
 
     program = Kinds("-s", "24", "-t", "1")
     recorder = Recorder(path("spin.json"), "--pid", program.pid)
