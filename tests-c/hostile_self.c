@@ -162,8 +162,8 @@ static bool harmless(const uint8_t *at, uint32_t size, const uint8_t *base)
 	if (at < base || page_of(at) != page_of(base) || page_of(at + size - 1) != page_of(base))
 		return false;
 	for (int i = 0; i < NEIGHBOURS; i++)
-		if (base != neighbours[i].data && at < neighbours[i].end &&
-		    at + size > neighbours[i].data)
+		if (base != neighbours[i].data && neighbours[i].data < neighbours[i].end &&
+		    at < neighbours[i].end && at + size > neighbours[i].data)
 			return false;
 	return true;
 }
