@@ -320,6 +320,24 @@ def killed():
     program.close()
 
 
+def maps_that_go():
+    program, other = Kinds("-s", "24", "-t", "1"), Kinds()
+    program.begin("spin 60000")
+    other.begin("drop 60000")
+    try:
+        ended = []
+        for _ in range(8):
+            recorder = Recorder(path("g.json"))
+            time.sleep(0.2)  # for the thread to come on a processor, whatever else runs
+            ended.append(recorder.end()[0])
+        is_(ended, [0] * 8, "maps that go while they are chosen are no reason to end")
+    except RuntimeError as error:
+        check(False, "maps that go while they are chosen are no reason not to begin", error)
+    for each in program, other:
+        each.process.kill()
+        each.close()
+
+
 def two_at_a_time():
     program = Kinds("-s", "64")
     first = Recorder(path("1.json"), "--pid", program.pid)
@@ -556,6 +574,7 @@ def main():
     two_names()
     killed()
     two_at_a_time()
+    maps_that_go()
     losing()
     old_file_stays()
     terminal()

@@ -12,6 +12,7 @@
  *			sleeps in between; then "KIND NANOSECONDS" each, and "done"
  *	spin MS		each thread works at kinds 1 and 2 in turn for 30 ms, and never sleeps
  *	chat TIMES	each thread sleeps for an instant so many times
+ *	drop MS		makes data maps, each of which is gone in a moment
  *	exec		becomes this program with -x, which shares nothing
  */
 #include <pthread.h>
@@ -127,6 +128,23 @@ static void take_map(int fd)
 		die("tld_attach");
 }
 
+static void drop_maps(uint64_t ms)
+{
+	const struct map_shape shape = { BPF_MAP_TYPE_TASK_STORAGE, 24, 2 };
+	const struct timespec moment = { 0, 2000000 };
+	uint64_t end = now(CLOCK_MONOTONIC) + ms * MS;
+
+	while (now(CLOCK_MONOTONIC) < end) {
+		int fd = map_create(&shape);
+
+		if (fd < 0)
+			die("map");
+		nanosleep(&moment, NULL);
+		close(fd);
+		nanosleep(&moment, NULL);
+	}
+}
+
 static void obey(char **argv, const char *line)
 {
 	char word[16] = "";
@@ -136,6 +154,10 @@ static void obey(char **argv, const char *line)
 	if (!strcmp(word, "exec")) {
 		execl("/proc/self/exe", argv[0], "-x", NULL);
 		die("execl");
+	}
+	if (!strcmp(word, "drop")) {
+		drop_maps(job.count);
+		return;
 	}
 	job.command = !strcmp(word, "spin") ? SPIN : !strcmp(word, "chat") ? CHAT : RUN;
 	run(&job);
