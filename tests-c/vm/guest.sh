@@ -117,7 +117,7 @@ sched() {
 # The scheduler of examples, with libbpf 1.1 and the newest: "yes", or for which known want
 # of the kernel it rightly refused to run.
 hint() {
-	limit=300 # it starts the scheduler eight times, and the verifier is slow here
+	limit=300 # it starts the scheduler four times, and the verifier is slow here
 	run_tap hint /hint/hint
 	[ "$verdict" = ok ] && word=$(sed -n 's/^# scx_hint: //p' /tmp/output) || word=FAIL
 	echo "total scx_hint $word"
