@@ -7,13 +7,16 @@
 # Exit status 0: all that could be tried passed. What could not be fetched or does not
 # boot is listed, and fails the run under STRICT=1.
 #
+# A guest that passed with the same kernel, initramfs and qemu is not booted again (column tries:
+# before), except with FRESH=1, under STRICT=1, or with words for it.
+#
 # Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
 # VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh; VM_RESULTS, a directory.
 
 set -euo pipefail
 
 here=$(dirname "$0")
-results=${VM_RESULTS:-$BUILD/vm/results}
+results=${VM_RESULTS:-$BUILD/vm/results} passed=$BUILD/vm/passed
 tries=3
 export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-900}
 
@@ -86,12 +89,40 @@ told() { # guest word: what the guest told in a "total" line
 	sed -n "s/^total $2 //p" "$results/$1/result" 2>/dev/null | tail -n 1
 }
 
+# The bytes that a guest's verdict depends on, as one word.
+identity() { # image initramfs
+	{
+		cat "$1" "$2" "$here/boot.sh"
+		echo "$qemu $VM_CPUS"
+	} | sha256sum | cut -d ' ' -f 1
+}
+
+passed_before() { # guest identity
+	[ -z "${VM_PARAMETERS-}${VM_OPTIONS-}" ] && [ "${FRESH-}" != 1 ] && [ "${STRICT-}" != 1 ] &&
+		[ "$(cat "$passed/$1/identity" 2>/dev/null)" = "$2" ]
+}
+
+remember() { # guest identity
+	[ -z "${VM_PARAMETERS-}${VM_OPTIONS-}" ] && [ "$(verdict "$1")" = pass ] || return 0
+	mkdir -p "$passed/$1"
+	rm -f "$passed/$1/identity"
+	cp "$results/$1/result" "$passed/$1/result"
+	echo "$2" >"$passed/$1/identity"
+}
+
 # Without its last line the emulator or the guest broke down: that, and nothing else, is
 # tried again.
 boot() { # guest
-	local machine page parameters try from=$SECONDS
+	local machine page identity parameters try from=$SECONDS
 	read -ra parameters <<<"${VM_PARAMETERS-}"
 	read -r _ machine page _ < <(grep "^$1 " <<<"$list")
+	identity=$(identity "$(cat "$results/$1/image")" "$BUILD/vm/$machine-$page.cpio")
+	if passed_before "$1" "$identity"; then
+		cp "$passed/$1/result" "$results/$1/result"
+		echo before >"$results/$1/tries"
+		progress "$1: passed before, with the same bytes; FRESH=1 boots it again"
+		return
+	fi
 	case $1 in
 	6.12-*) parameters+=(TLD_UPTR=no) ;;
 	esac
@@ -102,6 +133,7 @@ boot() { # guest
 		cp "$results/$1/console" "$results/$1/console.$try"
 	done
 	echo "$((try > tries ? tries : try))" >"$results/$1/tries"
+	remember "$1" "$identity"
 	progress "$1: $(verdict "$1"), $((SECONDS - from)) s"
 }
 
@@ -129,7 +161,7 @@ wait
 
 # --- The table
 
-failed=0 passed=0 others=0
+failed=0 well=0 others=0
 format='%-16s %-30s %6s %9s %8s %9s %10s %8s %8s %6s  %s\n'
 # shellcheck disable=SC2059  # two uses of one format
 {
@@ -141,7 +173,7 @@ format='%-16s %-30s %6s %9s %8s %9s %10s %8s %8s %6s  %s\n'
 			"$(told "$name" scx_hint)" "$(told "$name" tldctl)" \
 			"$(cat "$results/$name/tries" 2>/dev/null)" "$is"
 		case $is in
-		pass) passed=$((passed + 1)) ;;
+		pass) well=$((well + 1)) ;;
 		*) others=$((others + 1)) ;;
 		esac
 		case $is in
@@ -161,5 +193,5 @@ for name in "${names[@]}"; do
 		;;
 	esac
 done
-printf '\nguests: %d passed, %d failed\n' $passed $others
+printf '\nguests: %d passed, %d failed\n' $well $others
 exit $failed

@@ -8,9 +8,10 @@
 . "$(dirname "$0")/../script.sh"
 own_directory
 
+kernel=newest
 # Runs a guest. Sets status, and row to its line of the table.
 boot() { # variable=value...
-	env STRICT= VM_RESULTS="$tmp/results" VM_PARAMETERS=TLD_PARTS=none "$@" "$SRC/tests-c/vm/table.sh" newest-x86-64 >"$tmp/table" 2>"$tmp/progress"
+	env STRICT= VM_RESULTS="$tmp/results" VM_PARAMETERS=TLD_PARTS=none "$@" "$SRC/tests-c/vm/table.sh" "$kernel-x86-64" >"$tmp/table" 2>"$tmp/progress"
 	status=$?
 	row=$(grep -- '-x86-64 ' "$tmp/table" | head -n 1)
 }
@@ -18,7 +19,7 @@ boot() { # variable=value...
 # The exit status, the number of tries and the verdict.
 judged() { # sentence status tries verdict
 	is "$1: exit status" "$status" "$2"
-	is "$1: tries and verdict" "$(sed -E 's/.* ([0-9]+  )/\1/' <<<"$row")" "$3  $4"
+	is "$1: tries and verdict" "$(sed -E 's/.* ([0-9]+  |before  )/\1/' <<<"$row")" "$3  $4"
 }
 
 shows() { # sentence pattern
@@ -43,6 +44,23 @@ boot VM_SECONDS=1
 judged 'a guest that does not boot is listed' 0 3 'does not boot'
 boot VM_SECONDS=1 STRICT=1
 judged 'and fails where it must boot' 1 3 'does not boot'
+
+# A whole guest, the smallest.
+kernel=6.12
+boot VM_PARAMETERS= FRESH=1
+judged 'a whole guest' 0 1 pass
+boot VM_PARAMETERS=
+judged 'one that passed with the same bytes' 0 before pass
+shows 'its words are those of then' '4096 .* refuses '
+boot VM_PARAMETERS= STRICT=1
+judged 'which does not do under STRICT=1' 0 1 pass
+echo other >"$BUILD/vm/passed/6.12-x86-64/identity"
+boot VM_PARAMETERS=
+judged 'nor for other bytes' 0 1 pass
+boot VM_PARAMETERS=TLD_PROVOKE=fail
+judged 'nor for one that was told something' 1 1 FAIL
+boot VM_PARAMETERS= VM_SECONDS=1
+judged 'which failed, and changes nothing of that' 0 before pass
 
 env VM_RESULTS="$tmp/results" "$SRC/tests-c/vm/table.sh" 1.0-pdp11 >"$tmp/table" 2>&1
 is 'a guest that nobody knows is wrong use' $? 2
