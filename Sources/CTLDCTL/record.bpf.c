@@ -237,15 +237,19 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 
 static __always_inline int woken(struct task_struct *task)
 {
-	struct processor *here = this_processor();
+	struct processor *here;
 	struct known *known;
 
 	if (!recording || !publishes(task))
 		return 0;
 	known = known_keep(task);
-	if (known && !known->woken)
-		known->woken = bpf_ktime_get_ns();
-	else if (!known && here && is_wanted(tldctl_tid(task->group_leader, &own)))
+	if (known) {
+		if (!known->woken)
+			known->woken = bpf_ktime_get_ns();
+		return 0;
+	}
+	here = this_processor();
+	if (here && is_wanted(tldctl_tid(task->group_leader, &own)))
 		here->lost.wakeups++;
 	return 0;
 }

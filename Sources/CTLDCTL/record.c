@@ -62,6 +62,7 @@ static int shape(struct record_bpf *bpf, const struct ctldctl_recorder_wish *wis
 	bpf->rodata->page_bytes = getpagesize();
 	bpf->rodata->map_count = wish->map_count;
 	bpf->rodata->wanted_tgid = wish->tgid;
+	bpf->rodata->keeps_nothing = wish->keeps_nothing;
 	bpf->rodata->wake_at = wish->ring_bytes / 4;
 	return put_maps(bpf, wish) ?: bpf_map__set_max_entries(bpf->maps.events, wish->ring_bytes);
 }

@@ -58,6 +58,7 @@ struct ctldctl_recorder_wish {
 	__u32 map_count;
 	__u32 tgid;		/* only this process; 0: all */
 	__u32 ring_bytes;	/* a power of 2, and of pages */
+	__u32 keeps_nothing;	/* for tests: as where the kernel has no memory for what is known of tasks */
 };
 
 /* Load the programs. Nothing runs yet. */
