@@ -10,14 +10,15 @@
 # A guest that passed with the same kernel, initramfs and qemu is not booted again (column tries:
 # before), except with FRESH=1, under STRICT=1, or with words for it.
 #
-# Environment: BUILD, MAKE; VM_AT_ONCE (2) guests at a time; VM_CPUS (1) in each;
+# Environment: BUILD, MAKE; VM_AT_ONCE guests at a time, one more than processors, because
+# each waits for a fifth of its time; VM_CPUS (1) in each;
 # VM_SECONDS (900) for each; VM_PARAMETERS, words for guest.sh; VM_RESULTS, a directory.
 
 set -euo pipefail
 
 here=$(dirname "$0")
 results=${VM_RESULTS:-$BUILD/vm/results} passed=$BUILD/vm/passed
-tries=3
+tries=3 at_once=${VM_AT_ONCE:-$(($(nproc) + 1))}
 export VM_CPUS=${VM_CPUS:-1} VM_SECONDS=${VM_SECONDS:-900}
 
 progress() {
@@ -152,7 +153,7 @@ verdict() { # guest
 }
 
 for name in "${runnable[@]}"; do
-	while [ "$(jobs -rp | wc -l)" -ge "${VM_AT_ONCE:-2}" ]; do
+	while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do
 		wait -n
 	done
 	boot "$name" &
