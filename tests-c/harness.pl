@@ -22,7 +22,8 @@ my @tests = map { @$_ } @lists;
 my $strict = ($ENV{STRICT} // '') eq '1';
 
 my ($passed, @failed, @skipped);
-my $kept = 40;    # lines at most, of what a test says of a failure
+my %said;                        # by each test since its last failure
+my ($before, $after) = (10, 40); # lines at most, of what a test said around a failure
 
 sub skip {
 	my ($what, $reason) = @_;
@@ -42,6 +43,7 @@ my $harness = TAP::Harness->new({
 $harness->callback(made_parser => sub {
 	my ($parser, $job) = @_;
 	my $name = $job->[0];
+	my $said = $said{$name} = [];
 	my ($failure, $lines);    # the point before a comment, if it failed
 	$parser->callback(test => sub {
 		my ($point) = @_;
@@ -50,13 +52,16 @@ $harness->callback(made_parser => sub {
 		if    ($point->has_skip) { skip($what, $point->explanation) }
 		elsif ($point->is_ok)    { $passed++ }
 		else {
-			push @failed, $what;
-			($failure, $lines) = (\$failed[-1], $kept);
+			push @failed, join "\n  ", $what, splice @$said;
+			($failure, $lines) = (\$failed[-1], $after);
 		}
 	});
 	$parser->callback(comment => sub {
-		my ($comment) = @_;
-		$$failure .= "\n  " . $comment->raw if $failure && $lines-- > 0;
+		my $text = $_[0]->raw;
+		if ($failure && $lines-- > 0) { $$failure .= "\n  $text" }
+		else                          { push @$said, $text }
+		# The first one may be a seed.
+		splice @$said, 1, 1 if @$said > $before;
 	});
 	$parser->callback(plan => sub {
 		my ($plan) = @_;
@@ -71,7 +76,7 @@ for my $parser ($results->parsers(@tests)) {
 	my @broken = $parser->parse_errors;
 	push @broken, 'exit status ' . ($parser->exit // $parser->wait)
 		if ($parser->exit || $parser->wait) && !$parser->failed;
-	push @failed, "$name: $_" for @broken;
+	push @failed, join "\n  ", "$name: $_", splice @{ $said{$name} } for @broken;
 }
 
 print "failed: $_\n" for @failed;
