@@ -3,6 +3,8 @@
 """tldctl_record.py - tldctl record and report, on programs that know by their own clocks what
 they did, and on files that nobody wrote."""
 
+import atexit
+import contextlib
 import glob
 import json
 import os
@@ -59,11 +61,18 @@ def skip_all(reason):
     sys.exit(0)
 
 
+def start(*arguments, **options):
+    """A process that does not outlive this one, however it ends."""
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, **options)
+    atexit.register(process.kill)
+    return process
+
+
 class Kinds:
     """The program that is recorded."""
 
     def __init__(self, *arguments, prefix=()):
-        self.process = subprocess.Popen([*prefix, kinds, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = start(*prefix, kinds, *arguments, stdin=subprocess.PIPE)
         self.pid = str(self.process.pid)
         self.read("ready")
 
@@ -87,6 +96,20 @@ class Kinds:
 
     def end(self):
         return {kind: int(time) for kind, time in self.read("done")}
+
+    def ran(self):
+        """What its threads ran, in ns."""
+        total = 0
+        for name in glob.glob(f"/proc/{self.pid}/task/*/schedstat"):
+            with open(name, encoding="utf-8") as file:
+                total += int(file.read().split()[0])
+        return total
+
+    def await_running(self):
+        """Until a thread of it comes on a processor, whatever else runs."""
+        before, deadline = self.ran(), time.monotonic() + 30
+        while self.ran() == before and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def close(self):
         self.process.stdin.close()
@@ -116,8 +139,7 @@ def children(pid):
 
 class Recorder:
     def __init__(self, file, *arguments, name="kind", prefix=()):
-        self.process = subprocess.Popen([*prefix, tldctl, "record", "-o", file, *arguments, name], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = start(*prefix, tldctl, "record", "-o", file, *arguments, name, stderr=subprocess.PIPE)
         self.pids = [self.process.pid]
         deadline = time.monotonic() + 30
         while not any(map(attached, self.pids)):
@@ -130,7 +152,8 @@ class Recorder:
 
     def end(self, number=signal.SIGINT):
         if number:
-            os.kill(self.pids[-1], number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pids[-1], number)
         out, errors = self.process.communicate(timeout=60)
         return self.process.returncode, out, errors
 
@@ -192,6 +215,7 @@ def without_switches():
     program = Kinds("-s", "24", "-t", "1")
     program.begin("spin 60000")
     recorder = Recorder(path("spin.json"), "--pid", program.pid)
+    program.await_running()
     status, _, errors = recorder.end(signal.SIGTERM)
     program.process.kill()
     program.close()
@@ -270,7 +294,7 @@ def namespaces():
     programs = [Kinds("-s", "24", "-t", "1", prefix=contained) for _ in range(2)]
     for program in programs:
         program.pid = children(program.pid)[0]
-    inside = Recorder(path("inside.json"), prefix=("nsenter", "-t", programs[0].pid, "-p", "-m"))
+    inside = Recorder(path("inside.json"), prefix=("nsenter", "-t", programs[0].pid, "-p", "-m", "setpriv", "--pdeathsig", "KILL"))
     outside = Recorder(path("outside.json"))
     for program in programs:
         program.begin("run 700")
@@ -322,20 +346,22 @@ def killed():
 
 def maps_that_go():
     program, other = Kinds("-s", "24", "-t", "1"), Kinds()
-    program.begin("spin 60000")
-    other.begin("drop 60000")
+    program.begin("spin 600000")
+    other.begin("drop 600000")
+    ended = []
     try:
-        ended = []
         for _ in range(8):
             recorder = Recorder(path("g.json"))
-            time.sleep(0.2)  # for the thread to come on a processor, whatever else runs
-            ended.append(recorder.end()[0])
-        is_(ended, [0] * 8, "maps that go while they are chosen are no reason to end")
+            program.await_running()
+            status, _, errors = recorder.end()
+            ended.append(errors if status else "well")
     except RuntimeError as error:
-        check(False, "maps that go while they are chosen are no reason not to begin", error)
+        ended.append(error)
+    alive = other.process.poll() is None
     for each in program, other:
         each.process.kill()
         each.close()
+    is_((alive, ended), (True, ["well"] * 8), "maps that go while they are chosen are no reason to end")
 
 
 def two_at_a_time():
