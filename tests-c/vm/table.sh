@@ -90,23 +90,29 @@ told() { # guest word: what the guest told in a "total" line
 	sed -n "s/^total $2 //p" "$results/$1/result" 2>/dev/null | tail -n 1
 }
 
-# The bytes that a guest's verdict depends on, as one word.
-identity() { # image initramfs
+# What a guest's verdict depends on, as one word.
+identity() { # image initramfs parameter...
 	{
-		cat "$1" "$2" "$here/boot.sh"
-		echo "$qemu $VM_CPUS"
+		cat "$1" "$2" "$here/boot.sh" "$qemu"/usr/bin/qemu-system-*
+		echo "$VM_CPUS" "${@:3}"
 	} | sha256sum | cut -d ' ' -f 1
 }
 
+is_whole() {
+	[ -z "${VM_PARAMETERS-}${VM_OPTIONS-}" ]
+}
+
 passed_before() { # guest identity
-	[ -z "${VM_PARAMETERS-}${VM_OPTIONS-}" ] && [ "${FRESH-}" != 1 ] && [ "${STRICT-}" != 1 ] &&
+	is_whole && [ "${FRESH-}" != 1 ] && [ "${STRICT-}" != 1 ] &&
 		[ "$(cat "$passed/$1/identity" 2>/dev/null)" = "$2" ]
 }
 
-remember() { # guest identity
-	[ -z "${VM_PARAMETERS-}${VM_OPTIONS-}" ] && [ "$(verdict "$1")" = pass ] || return 0
+# The newest verdict, and only a pass at once.
+remember() { # guest identity tries
+	is_whole || return 0
+	rm -rf "${passed:?}/$1"
+	[ "$(verdict "$1")/$3" = pass/1 ] || return 0
 	mkdir -p "$passed/$1"
-	rm -f "$passed/$1/identity"
 	cp "$results/$1/result" "$passed/$1/result"
 	echo "$2" >"$passed/$1/identity"
 }
@@ -117,24 +123,25 @@ boot() { # guest
 	local machine page identity parameters try from=$SECONDS
 	read -ra parameters <<<"${VM_PARAMETERS-}"
 	read -r _ machine page _ < <(grep "^$1 " <<<"$list")
-	identity=$(identity "$(cat "$results/$1/image")" "$BUILD/vm/$machine-$page.cpio")
+	case $1 in
+	6.12-*) parameters+=(TLD_UPTR=no) ;;
+	esac
+	identity=$(identity "$(cat "$results/$1/image")" "$BUILD/vm/$machine-$page.cpio" "${parameters[@]}")
 	if passed_before "$1" "$identity"; then
 		cp "$passed/$1/result" "$results/$1/result"
 		echo before >"$results/$1/tries"
 		progress "$1: passed before, with the same bytes; FRESH=1 boots it again"
 		return
 	fi
-	case $1 in
-	6.12-*) parameters+=(TLD_UPTR=no) ;;
-	esac
 	for ((try = 1; try <= tries; try++)); do
 		"$here/boot.sh" "$qemu" "$machine" "$(cat "$results/$1/image")" "$BUILD/vm/$machine-$page.cpio" \
 			"$results/$1" "${parameters[@]}"
 		! tail -n 1 "$results/$1/result" 2>/dev/null | grep -qx END || break
 		cp "$results/$1/console" "$results/$1/console.$try"
 	done
-	echo "$((try > tries ? tries : try))" >"$results/$1/tries"
-	remember "$1" "$identity"
+	try=$((try > tries ? tries : try))
+	echo "$try" >"$results/$1/tries"
+	remember "$1" "$identity" "$try"
 	progress "$1: $(verdict "$1"), $((SECONDS - from)) s"
 }
 

@@ -11,7 +11,7 @@ own_directory
 kernel=newest
 # Runs a guest. Sets status, and row to its line of the table.
 boot() { # variable=value...
-	env STRICT= VM_RESULTS="$tmp/results" VM_PARAMETERS=TLD_PARTS=none "$@" "$SRC/tests-c/vm/table.sh" "$kernel-x86-64" >"$tmp/table" 2>"$tmp/progress"
+	env STRICT= FRESH= VM_OPTIONS= VM_RESULTS="$tmp/results" VM_PARAMETERS=TLD_PARTS=none "$@" "$SRC/tests-c/vm/table.sh" "$kernel-x86-64" >"$tmp/table" 2>"$tmp/progress"
 	status=$?
 	row=$(grep -- '-x86-64 ' "$tmp/table" | head -n 1)
 }
@@ -59,8 +59,12 @@ boot VM_PARAMETERS=
 judged 'nor for other bytes' 0 1 pass
 boot VM_PARAMETERS=TLD_PROVOKE=fail
 judged 'nor for one that was told something' 1 1 FAIL
+boot VM_PARAMETERS=
+judged 'which changes nothing of that' 0 before pass
+boot VM_PARAMETERS= VM_SECONDS=1 FRESH=1
+judged 'one that does not boot any more' 0 3 'does not boot'
 boot VM_PARAMETERS= VM_SECONDS=1
-judged 'which failed, and changes nothing of that' 0 before pass
+judged 'has not passed before' 0 3 'does not boot'
 
 env VM_RESULTS="$tmp/results" "$SRC/tests-c/vm/table.sh" 1.0-pdp11 >"$tmp/table" 2>&1
 is 'a guest that nobody knows is wrong use' $? 2
