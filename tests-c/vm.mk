@@ -7,7 +7,7 @@
 GUEST = $(BUILD)/vm
 
 .PHONY: test-vm test-vm-verdicts test-vm-list
-test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", STRICT=1
+test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", FRESH=1, STRICT=1
 	@$(TEST_ENV) MAKE="$(MAKE)" tests-c/vm/table.sh $(VM)
 
 test-vm-verdicts: ## what make test-vm says of guests that fail, panic, hang or do not boot
@@ -209,7 +209,7 @@ endef
 
 # --- A flavour: $(GUEST)/FLAVOUR.cpio ---------------------------------------------------
 
-GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk tldctl.sh)
+GUEST_SCRIPTS = $(addprefix tests-c/vm/,init guest.sh judge.awk long tldctl.sh)
 
 # The tool, a program for it to look at, and, under the names that it asks for, the libraries
 # that it needs of the system. It is built for this machine only.

@@ -5,7 +5,8 @@
 # with "total" are for the table. Exit status 0: all is as it must be.
 #
 # From the kernel's command line: TLD_UPTR=no, this kernel has no UPTR; TLD_PARTS=a,b, not
-# all parts; TLD_STRESS=a,b,c, hint_stress's words; TLD_PROVOKE=fail, panic or hang, what becomes of such a guest.
+# all parts; TLD_LONG=yes, the tests of /long, too; TLD_STRESS=a,b,c, hint_stress's words;
+# TLD_PROVOKE=fail, panic or hang, what becomes of such a guest.
 
 limit=120 # seconds for a program, which nothing takes that is well
 failed=0
@@ -78,6 +79,7 @@ tests() {
 		case ${test##*/} in
 		*.* | load_all* | traced | sched | no_uptr) continue ;;
 		esac
+		[ "${TLD_LONG-}" = yes ] || ! grep -qx "${test##*/}" /long || continue
 		run_tap "${test##*/}" "$test"
 		all_points=$((all_points + good))
 		case $verdict in

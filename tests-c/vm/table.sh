@@ -123,8 +123,10 @@ boot() { # guest
 	local machine page identity parameters try from=$SECONDS
 	read -ra parameters <<<"${VM_PARAMETERS-}"
 	read -r _ machine page _ < <(grep "^$1 " <<<"$list")
+	# shellcheck disable=SC2154  # declared above
 	case $1 in
 	6.12-*) parameters+=(TLD_UPTR=no) ;;
+	"$newest_x86_64" | "$newest_arm64_4k" | "$newest_arm64_16k") parameters+=(TLD_LONG=yes) ;;
 	esac
 	identity=$(identity "$(cat "$results/$1/image")" "$BUILD/vm/$machine-$page.cpio" "${parameters[@]}")
 	if passed_before "$1" "$identity"; then
