@@ -340,7 +340,8 @@ static void judge_restarts(void)
 	   "a start and %d restarts: each time BPF reads every thread's newest value",
 	   RESTARTS);
 	is(tally.in_time, RESTARTS + 1, "within %.0f s of the pin", BOUND_SECONDS);
-	ok(awaited(__atomic_load_n(&shared->readings, __ATOMIC_RELAXED) > 0),
+	/* A loader may be killed before its first reading; the last one lives. */
+	ok(awaited(__atomic_load_n(&shared->readings, __ATOMIC_RELAXED) >= 10 * HINTERS),
 	   "BPF goes on reading until the loader is killed");
 	is(shared->bad_readings, 0, "and never reads anything but the newest value");
 	ok(awaited(!maps_left(1)), "of %d maps only the one that is pinned is left", tally.maps);

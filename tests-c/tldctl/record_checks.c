@@ -126,7 +126,7 @@ static void check(enum how how, const char *who)
 	struct ctldctl_recorder *recorder = record(how);
 	struct ctldctl_stretch *all = calloc(8192, sizeof(*all));
 	int count = ctldctl_recorder_take(recorder, all, 8192), stretches = 0, right = 0, overlapping = 0, unknown = 0;
-	__u64 last = 0, ran = 0;
+	__u64 last = 0, ran = 0, lost = lost_wakeups(recorder);
 
 	for (int i = 0; i < count; i++) {
 		if (all[i].tid != tid)
@@ -142,16 +142,15 @@ static void check(enum how how, const char *who)
 	ok(right >= TIMES && stretches - right <= 2, "%s: with its value", who);
 	is(overlapping, 0, "%s: one after the other", who);
 	/* Kernels were found that do not tell of some switches, where other threads come in between. */
-	ok(how == UNSEEN ? unknown >= TIMES : unknown <= stretches / 10,
+	ok(how == UNSEEN ? unknown >= TIMES : unknown <= stretches / 50,
 	   "%s: the value at the beginning is %s", who, how == UNSEEN ? "unknown" : "known");
 	ok(ran > spent * 95 / 100 && ran < spent * 105 / 100, "%s: with the time it ran, within 5 %%", who);
 	/* A sleep so short may be over before it began: then there is no wake-up. */
 	if (how == NOTHING_KEPT)
-		ok(lost_wakeups(recorder) >= TIMES * 9 / 10, "%s: each wake-up is counted as lost", who);
+		ok(lost >= TIMES * 9 / 10 && lost <= TIMES + 10, "%s: each wake-up is counted as lost, once", who);
 	else
-		is(lost_wakeups(recorder), 0, "%s: no wake-up is lost", who);
-	diag("%llu wake-ups lost", lost_wakeups(recorder));
-	diag("%d stretches, %d right, ran %llu of %llu us", stretches, right, ran / 1000, spent / 1000);
+		ok(lost <= 2, "%s: no wake-up is lost", who);
+	diag("%d stretches, %d right, ran %llu of %llu us, %llu wake-ups lost", stretches, right, ran / 1000, spent / 1000, lost);
 	free(all);
 	ctldctl_recorder_close(recorder);
 }
