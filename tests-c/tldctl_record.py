@@ -258,12 +258,12 @@ def each_switch():
     for cpu in sorted(os.sched_getaffinity(0))[:2]:
         program = Kinds("-s", "24", "-t", "1", prefix=("taskset", "-c", str(cpu)))
         recorder = Recorder(path("each.json"), "--pid", program.pid)
-        program.do(f"chat {times}")
+        program.do(f"chat {times} 300")
         recorder.end()
         program.close()
         rows = load(path("each.json"))["stretches"]
         begun = [row for row in rows if row[7] is not None]
-        # A sleep so short may be over before it began.
+        # Even such a sleep may be over before it began.
         check(0.98 * times < len(begun) <= times + 10, f"processor {cpu}: each of {times} sleeps has a stretch behind it, with its latency",
               f"{len(begun)} of {len(rows)}")
         rows.sort()
@@ -345,9 +345,10 @@ def killed():
 
 
 def maps_that_go():
-    program, other = Kinds("-s", "24", "-t", "1"), Kinds()
+    program, others = Kinds("-s", "24", "-t", "1"), [Kinds() for _ in range(4)]
     program.begin("spin 600000")
-    other.begin("drop 600000")
+    for other in others:
+        other.begin("drop 600000")
     ended = []
     try:
         for _ in range(8):
@@ -357,8 +358,8 @@ def maps_that_go():
             ended.append(errors if status else "well")
     except RuntimeError as error:
         ended.append(error)
-    alive = other.process.poll() is None
-    for each in program, other:
+    alive = all(other.process.poll() is None for other in others)
+    for each in program, *others:
         each.process.kill()
         each.close()
     is_((alive, ended), (True, ["well"] * 8), "maps that go while they are chosen are no reason to end")

@@ -11,7 +11,7 @@
  *	run MS		each thread works at kinds 1, 2 and 3 in turn, for 2, 4 and 8 ms, and
  *			sleeps in between; then "KIND NANOSECONDS" each, and "done"
  *	spin MS		each thread works at kinds 1 and 2 in turn for 30 ms, and never sleeps
- *	chat TIMES	each thread sleeps for an instant so many times
+ *	chat TIMES [US]	each thread sleeps for an instant (50 us) so many times
  *	drop MS		makes data maps, each of which is gone in a moment
  *	exec		becomes this program with -x, which shares nothing
  */
@@ -33,7 +33,7 @@ enum command { RUN, SPIN, CHAT };
 
 struct job {
 	enum command command;
-	unsigned long long count;
+	unsigned long long count, instant_us;
 };
 
 __attribute__((noreturn)) static void die(const char *what)
@@ -84,8 +84,9 @@ static void work(uint64_t kind, uint64_t time)
 
 static void *live(void *argument)
 {
-	const struct timespec instant = { 0, 50000 }, pause = { 0, 3000000 };
+	const struct timespec pause = { 0, 3000000 };
 	struct job *job = argument;
+	struct timespec instant = { 0, job->instant_us * 1000 };
 	uint64_t end = now(CLOCK_MONOTONIC) + job->count * MS;
 
 	if (job->command == CHAT) {
@@ -148,9 +149,9 @@ static void drop_maps(uint64_t ms)
 static void obey(char **argv, const char *line)
 {
 	char word[16] = "";
-	struct job job = { RUN, 0 };
+	struct job job = { RUN, 0, 50 };
 
-	sscanf(line, "%15s %llu", word, &job.count);
+	sscanf(line, "%15s %llu %llu", word, &job.count, &job.instant_us);
 	if (!strcmp(word, "exec")) {
 		execl("/proc/self/exe", argv[0], "-x", NULL);
 		die("execl");
