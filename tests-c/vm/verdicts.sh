@@ -19,6 +19,7 @@ boot() { # variable=value...
 # The exit status, the number of tries and the verdict.
 judged() { # sentence status tries verdict
 	is "$1: exit status" "$status" "$2"
+	[ "$status" = "$2" ] || sed 's/^/#   /' "$tmp/table"
 	is "$1: tries and verdict" "$(sed -E 's/.* ([0-9]+  |before  )/\1/' <<<"$row")" "$3  $4"
 }
 
