@@ -147,6 +147,7 @@ $(BUILD)/tld.pc: pkgconfig/tld.pc.in include/tld.h FORCE
 .PHONY: FORCE install uninstall
 FORCE:
 
+HEADERS = tld.h task_local_data.h tld_pin.h
 BPF_HEADERS = tld.bpf.h task_local_data.bpf.h tld_page.bpf.h
 
 install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR; TLDCTL=no leaves the tool out
@@ -155,14 +156,14 @@ install: all $(BUILD)/tld.pc ## into PREFIX (/usr/local), below DESTDIR; TLDCTL=
 	ln -sf libtld.so.1 $(DESTDIR)$(LIBDIR)/libtld.so
 	install -m 644 $(BUILD)/libtld.a $(DESTDIR)$(LIBDIR)/libtld.a
 	install -m 644 $(BUILD)/tld.pc $(DESTDIR)$(LIBDIR)/pkgconfig/tld.pc
-	install -m 644 include/tld.h include/task_local_data.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(HEADERS:%=include/%) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(BPF_HEADERS:%=bpf/%) $(DESTDIR)$(BPFINCLUDEDIR)
 	$(if $(TLDCTL_INSTALLED),@$(MAKE) --no-print-directory install-tldctl)
 	@if [ -z "$(DESTDIR)$(CROSS)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 uninstall: ## what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libtld.so.1 libtld.so libtld.a pkgconfig/tld.pc) \
-		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,tld.h task_local_data.h) \
+		$(addprefix $(DESTDIR)$(INCLUDEDIR)/,$(HEADERS)) \
 		$(addprefix $(DESTDIR)$(BPFINCLUDEDIR)/,$(BPF_HEADERS)) $(TLDCTL_FILES:%=$(DESTDIR)%)
 	-@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(BPFINCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig 2>/dev/null
 

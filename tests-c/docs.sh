@@ -26,12 +26,16 @@ while block docs/bpf.md c $number >"$tmp/example.bpf.c" && [ -s "$tmp/example.bp
 		else
 			skip "and loads" "kernel: needs root and a bpffs"
 		fi
+	elif grep -q 'tld_pin.h' "$tmp/example.bpf.c"; then
+		ok "the example of pinning compiles" "$CC" -D_GNU_SOURCE -Wall -Wextra -Werror "-I$SRC/include" \
+			-x c -c "$tmp/example.bpf.c" -o "$tmp/pinning.o"
+		pinning=1
 	elif grep -q '^int main' "$tmp/example.bpf.c"; then
 		cp "$tmp/example.bpf.c" "$tmp/loader.c"
 	fi
 	number=$((number + 1))
 done
-is "there are that many" "$examples" 3
+is "there are that many, and one of pinning" "$examples ${pinning-none}" "3 1"
 
 cat >"$tmp/kernels.c" <<'EOF'
 #define main loader

@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
-# headers.sh - tld.h and task_local_data.h with every language standard, compiler
-# and optimisation that we promise. The program of headers/ has three translation
+# headers.sh - tld.h, task_local_data.h and tld_pin.h with every language standard,
+# compiler and optimisation that we promise. The program of headers/ has translation
 # units that include the headers in either order.
 #
 # "headers.sh one COMPILER LANGUAGE STANDARD OPTIONS" is one build, for xargs.
 . "$(dirname "$0")/script.sh"
 
 warnings="-Wall -Wextra -Wpedantic -Werror"
-units="$SRC/tests-c/headers/main.c $SRC/tests-c/headers/drop_in_first.c $SRC/tests-c/headers/new_first.c"
+units="$SRC/tests-c/headers/main.c $SRC/tests-c/headers/drop_in_first.c $SRC/tests-c/headers/new_first.c $SRC/tests-c/headers/pin_first.c"
 
 # Leaves a file that is right or wrong, named after the compiler and standard.
 one()
@@ -100,6 +100,13 @@ refuses_name_length()
 	grep -q 'error:.*TLD_NAME_LEN is part of the format that BPF programs read' "$tmp/refused"
 }
 
+refuses_without_gnu_source()
+{
+	echo '#include "tld_pin.h"' >"$tmp/refused.c"
+	! "$1" -std=c11 -I"$SRC/include" -fsyntax-only "$tmp/refused.c" >"$tmp/refused" 2>&1 &&
+		grep -q 'error:.*define _GNU_SOURCE' "$tmp/refused"
+}
+
 # Directories in which the compiler looks for headers, without libbpf's: symbolic
 # links to all that is there, but for bpf/.
 without_libbpf()
@@ -147,7 +154,8 @@ for compiler in "$CC" "$CLANG"; do
 	fi
 	ok "$name: TLD_NAME_LEN=32 is an error that says why, in tld.h" refuses_name_length "$compiler" tld.h
 	ok "$name: and in task_local_data.h" refuses_name_length "$compiler" task_local_data.h
-	ok "$name: both headers work where libbpf's are not installed" compiles_without_libbpf "$compiler"
+	ok "$name: tld_pin.h without _GNU_SOURCE is an error that says why" refuses_without_gnu_source "$compiler"
+	ok "$name: the headers work where libbpf's are not installed" compiles_without_libbpf "$compiler"
 	if [ -e /usr/include/bpf/bpf.h ]; then
 		ok "$name: task_local_data.h brings libbpf's functions where they are" includes_libbpf "$compiler"
 	else

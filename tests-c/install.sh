@@ -34,6 +34,7 @@ wanted()
 		$libdir/pkgconfig/tld.pc
 		$prefix/include/task_local_data.h
 		$prefix/include/tld.h
+		$prefix/include/tld_pin.h
 		$(cd "$SRC/bpf" && for header in *.h; do echo "$prefix/include/tld/bpf/$header"; done)
 	END
 }

@@ -64,5 +64,6 @@ int main(void)
 	check("keys", check_keys());
 	check("errors", check_errors());
 	check("arguments", check_arguments());
+	check("pin", check_pin());
 	return failures;
 }

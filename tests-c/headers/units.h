@@ -9,3 +9,4 @@ int check_included(void);
 int check_keys(void);
 int check_errors(void);
 int check_arguments(void);
+int check_pin(void);
