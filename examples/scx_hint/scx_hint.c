@@ -6,22 +6,23 @@
  * own scheduler takes over. The data map stays pinned, so that programs go on publishing in it,
  * and their hints are in effect at once when the scheduler is started again.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <grp.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <tld_pin.h>
 
 #include "options.h"
 #include "scx_hint.h"
@@ -36,6 +37,8 @@
 #define EXIT_ERROR 1024
 
 static struct options options;
+static struct tld_pin pin;
+static bool is_pinned;	/* by an earlier run, or another loader */
 static volatile sig_atomic_t ended;
 
 static void end(int signal)
@@ -62,46 +65,78 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return options.verbose || level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
 }
 
-/* The directory, which all may search, and where libbpf is to look for the map, or put it. */
-static int prepare_pin(struct bpf_map *map)
+/* Whether a map that is there is of the shape that the programs were compiled for. */
+static bool is_same_shape(int fd, const struct bpf_map *map)
 {
-	char *path = strdup(options.pin);
-	int err = path ? 0 : -ENOMEM;
+	struct bpf_map_info info = { 0 };
+	__u32 size = sizeof(info);
 
-	if (!err && (mkdir(dirname(path), 0755) ? errno != EEXIST : chmod(path, 0755))) {
-		err = -errno;
-		complain("%s cannot be made: %s. Is the BPF file system mounted "
-			 "(mount -t bpf bpf /sys/fs/bpf)?", path, strerror(errno));
-	}
-	free(path);
-	return err ?: bpf_map__set_pin_path(map, options.pin);
+	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(map) &&
+	       info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map) &&
+	       info.max_entries == bpf_map__max_entries(map) && info.map_flags == bpf_map__map_flags(map);
+}
+
+static int complain_of_pin(int err)
+{
+	complain("%s: %s%s", options.pin, tld_pin_error(&pin, err), err == -ENOENT ?
+		 ". Is the BPF file system mounted (mount -t bpf bpf /sys/fs/bpf)?" : "");
+	return err;
+}
+
+/* The map that is pinned, if one is. Nothing is made yet: loading may fail. */
+static int take_pinned(struct bpf_map *map)
+{
+	int err = tld_pin_open(&pin, options.pin, 0), fd = -1;
+
+	if (!err)
+		err = fd = tld_pin_get(&pin);
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return complain_of_pin(err);
+	is_pinned = true;
+	err = is_same_shape(fd, map) ? bpf_map__reuse_fd(map, fd) : -EINVAL;
+	close(fd);
+	if (err)
+		complain("%s: %s. Is the pin another map? Then remove it, or choose --pin", options.pin,
+			 strerror(-err));
+	return err;
 }
 
 /* A name, or a number. */
 static int find_group(gid_t *gid)
 {
 	struct group *group = getgrnam(options.group);
+	unsigned long number;
 	char *rest;
 
-	*gid = group ? group->gr_gid : strtoul(options.group, &rest, 10);
-	if (group || (*options.group && !*rest))
+	errno = 0;
+	number = group ? group->gr_gid : strtoul(options.group, &rest, 10);
+	*gid = number;
+	if (group || (isdigit(*options.group) && !*rest && !errno && number < (gid_t)-1))
 		return 0;
 	complain("there is no group %s", options.group);
 	return -ENOENT;
 }
 
-static int set_pin_owner(void)
+static int put_pin(const struct bpf_map *map)
+{
+	tld_pin_close(&pin);
+	return tld_pin_open(&pin, options.pin, TLD_PIN_MAKE) ?: tld_pin_put(&pin, bpf_map__fd(map));
+}
+
+static int pin_map(const struct bpf_map *map)
 {
 	gid_t gid = -1;
 	int err = options.group ? find_group(&gid) : 0;
 
 	if (err)
 		return err;
-	if (chown(options.pin, -1, gid) || (options.mode && chmod(options.pin, options.mode))) {
-		complain("%s: %s", options.pin, strerror(errno));
-		return -errno;
-	}
-	return 0;
+	if (!is_pinned)
+		err = put_pin(map);
+	if (!err && (options.group || options.mode))
+		err = tld_pin_give(&pin, gid, options.mode);
+	return err ? complain_of_pin(err) : 0;
 }
 
 static void configure(struct scx_hint *skel)
@@ -156,8 +191,7 @@ static void complain_of_load(int err)
 		complain("cannot be loaded: this kernel has malformed BTF, for it was built with pahole before "
 			 "1.26; no scheduler that makes queues loads. Take another build of it");
 	else
-		complain("cannot be loaded: %s%s", strerror(-err), err == -EINVAL ?
-			 ". Is the pin another map? Then remove it, or choose --pin" : "");
+		complain("cannot be loaded: %s", strerror(-err));
 }
 
 static int trust(struct scx_hint *skel)
@@ -175,14 +209,16 @@ static int trust(struct scx_hint *skel)
 
 static int load_prepared(struct scx_hint *skel)
 {
-	int err = prepare_pin(skel->maps.tld_data_map);
+	int err = take_pinned(skel->maps.tld_data_map);
 
-	if (err)
-		return err;
-	err = scx_hint__load(skel);
-	if (err)
-		complain_of_load(err);
-	return err ?: trust(skel) ?: set_pin_owner();
+	if (!err) {
+		err = scx_hint__load(skel);
+		if (err)
+			complain_of_load(err);
+	}
+	err = err ?: trust(skel) ?: pin_map(skel->maps.tld_data_map);
+	tld_pin_close(&pin);
+	return err;
 }
 
 static struct scx_hint *load(void)

@@ -3,8 +3,8 @@
 # The scheduler, for this machine and for guests, one file each: the BPF object is part of it.
 
 SCX_HINT_SOURCES = $(filter-out %.bpf.c,$(wildcard examples/scx_hint/*.c))
-SCX_HINT_HEADERS = $(wildcard examples/scx_hint/*.h bpf/*.h)
-SCX_HINT_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CPPFLAGS) $(CFLAGS) -Iexamples/scx_hint
+SCX_HINT_HEADERS = $(wildcard examples/scx_hint/*.h bpf/*.h) include/tld_pin.h
+SCX_HINT_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CPPFLAGS) $(CFLAGS) -Iinclude -Iexamples/scx_hint
 
 %/scx_hint.skel.h: %/scx_hint.bpf.o
 	$(call say,SKEL)

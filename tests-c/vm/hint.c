@@ -14,7 +14,10 @@
 
 #define CGROUP "/sys/fs/cgroup/hint_test"
 #define NOBODY 65534
-#define OTHER_PIN "/sys/fs/bpf/other/map"
+#define OTHER_DIRECTORY "/sys/fs/bpf/other"
+#define OTHER_PIN OTHER_DIRECTORY "/map"
+#define HINTS_DIRECTORY "/sys/fs/bpf/hints"	/* of SCHED_HINT_PIN */
+#define SHADOW "/tmp/shadow"
 
 TLD_DEFINE_KEY(hint_key, SCHED_HINT_NAME, sizeof(uint64_t));
 
@@ -206,7 +209,43 @@ static void refuses_without_root(void)
 	tap_subject = "no root: ";
 	refuses(&loader, "it takes root");
 	ok(!scx_is("state", "enabled"), "and nothing is scheduled by it");
+	is(access(HINTS_DIRECTORY, F_OK), -1, "and no directory for a pin is made");
 	tap_subject = "";
+}
+
+/* A link of a stranger's that leads to a file of root's; where it lies, and who owns what. */
+static void refuses_to_give(const char *why, mode_t mode, uid_t uid)
+{
+	struct loader loader;
+	struct stat file, directory;
+
+	tap_subject = why;
+	if (mkdir(OTHER_DIRECTORY, 0755) || symlink(SHADOW, OTHER_PIN) || lchown(OTHER_PIN, uid, uid) ||
+	    chmod(OTHER_DIRECTORY, mode) || chown(OTHER_DIRECTORY, uid, uid))
+		tap_bail(": a stranger can make a link");
+	loader = loader_start(SCX_HINT, "--pin", OTHER_PIN, "--mode", "0660", "--group", "65534");
+	refuses(&loader, why);
+	ok(!stat(SHADOW, &file) && (file.st_mode & 0777) == 0600 && !file.st_uid && !file.st_gid,
+	   ": a file of root's is as it was");
+	ok(!stat(OTHER_DIRECTORY, &directory) && (directory.st_mode & 07777) == mode && directory.st_uid == uid,
+	   ": the directory, too");
+	unlink(OTHER_PIN);
+	rmdir(OTHER_DIRECTORY);
+	tap_subject = "";
+}
+
+/* Where a user may make names: a BPF file system as the kernel mounts it. */
+static void refuses_strangers(void)
+{
+	int fd = open(SHADOW, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		tap_bail("a file of root's can be made");
+	close(fd);
+	refuses_to_give("the directory belongs to another user", 0755, NOBODY);
+	refuses_to_give("others may write the directory", 01777, 0);
+	refuses_to_give("the pin is a symbolic link", 0755, 0);
+	unlink(SHADOW);
 }
 
 /* Another map at the pin, for root alone, and what is in it. */
@@ -214,7 +253,7 @@ static int pin_another_map(void)
 {
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "others", 4, 8, 1, NULL);
 
-	mkdir("/sys/fs/bpf/other", 0755);
+	mkdir(OTHER_DIRECTORY, 0755);
 	if (fd < 0 || bpf_map_update_elem(fd, &(__u32){ 0 }, &(__u64){ 42 }, BPF_ANY) || bpf_obj_pin(fd, OTHER_PIN))
 		tap_bail("another map can be pinned");
 	return fd;
@@ -238,6 +277,7 @@ static void refuses_a_wrong_map(void)
 	ok(!bpf_map_lookup_elem(pinned, &(__u32){ 0 }, &value) && value == 42, "with what was in it");
 	ok(!stat(OTHER_PIN, &attributes) && (attributes.st_mode & 0777) == 0600, "and nobody else may write it");
 	unlink(OTHER_PIN);
+	rmdir(OTHER_DIRECTORY);
 	close(pinned);
 	close(fd);
 	tap_subject = "";
@@ -291,6 +331,7 @@ static const char *try(void)
 		return must_be_refused("malformed BTF", "bad-BTF");
 	works();
 	refuses_a_wrong_map();
+	refuses_strangers();
 	trusts();
 	return "yes";
 }
