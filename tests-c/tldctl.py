@@ -4,6 +4,7 @@
 
 Whatever it writes with --json is validated against docs/tldctl.schema.json."""
 
+import contextlib
 import json
 import os
 import re
@@ -533,17 +534,52 @@ def make_maps():
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def refuse_links(directory, pin):
+    """Through links, nothing is made and nothing is removed."""
+    link = directory + "_link"
+    os.symlink(directory, link)
+    try:
+        refused = run("map", "create", link + "/map")
+        ok(refused.status == 1 and "symbolic link" in refused.err, "a path through a symbolic link is refused", refused)
+        run("map", "create", pin)
+        refused = run("map", "remove", link + "/tld_data_map")
+        ok(refused.status == 1 and "symbolic link" in refused.err, "map remove refuses it, too", refused)
+        os.symlink(pin, directory + "/linked")
+        refused = run("map", "remove", directory + "/linked")
+        ok(refused.status == 1 and "symbolic link" in refused.err, "and a pin that is one", refused)
+        ok(os.path.exists(pin) and os.path.islink(directory + "/linked"), "both are still there")
+        refused = run("map", "create", directory + "/linked", "--mode", "660")
+        ok(refused.status == 1 and "something at" in refused.err, "map create does not replace it", refused)
+        is_(os.stat(pin).st_mode & 0o7777, 0o600, "nor set the mode of what it leads to")
+    finally:
+        for name in directory + "/linked", link, pin:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+    run("map", "create", pin)
+    os.chown(directory, NOBODY, NOBODY)
+    is_(run("map", "remove", pin).status, 0, "a pin can be removed from anybody's directory")
+    os.mkdir(directory)
+
+
 def refuse_places(directory, pin):
-    for place, words in ("/tmp/tldctl_test/map", "cannot be looked at|not in a BPF file system"), ("relative/map", "absolute"), \
+    for place, words in ("/tmp/tldctl_test/map", "not in a BPF file system"), ("/tmp/none/none/map", "No such file"), ("relative/map", "absolute"), \
             ("/sys/fs/bpf/tldctl_test", "directory of its own"), (directory + "/a.b", "dot"):
         refused = run("map", "create", place)
         ok(refused.status != 0 and re.search(words, refused.err), f"{place} is no place for a pin", refused)
     is_(run("map", "create", pin, "--mode", "666").status, 64, "a pin that all may write is refused")
     is_(run("map", "create", pin, "--group", "no-such-group").status, 3, "a group that is not there is not found")
     os.mkdir(directory)
-    os.chmod(directory, 0o777)
-    is_(run("map", "create", pin).status, 4, "a directory that others may write is refused")
+    for owner, mode, why in (0, 0o777, "others may write the directory"), (0, 0o775, "others may write the directory"), \
+            (NOBODY, 0o755, "the directory belongs to another user"):
+        os.chown(directory, owner, owner)
+        os.chmod(directory, mode)
+        refused = run("map", "create", pin)
+        ok(refused.status == 4 and why in refused.err, f"{why}: map create refuses it", refused)
+        status = os.stat(directory)
+        is_((status.st_mode & 0o7777, status.st_uid, os.listdir(directory)), (mode, owner, []), "it is as it was, and empty")
+    os.chown(directory, 0, 0)
     os.chmod(directory, 0o755)
+    refuse_links(directory, pin)
     os.mkdir(directory + "/sub")
     subprocess.run(["bpftool", "map", "create", directory + "/sub/hash", "type", "hash", "key", "4", "value", "4", "entries", "1",
                     "name", "plain"], check=False, env=bpftool_environment())

@@ -13,11 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "ctldctl.h"
@@ -199,11 +197,6 @@ int ctldctl_map_create(const char *name, __u32 value_size)
 	return fd;
 }
 
-int ctldctl_pin(int fd, const char *path)
-{
-	return bpf_obj_pin(fd, path) ? -errno : 0;
-}
-
 /* --- Programs ------------------------------------------------------------------ */
 
 int ctldctl_program_next(__u32 id, __u32 *next)
@@ -319,11 +312,11 @@ int ctldctl_try_program(void)
 	return err;
 }
 
-int ctldctl_is_bpffs(const char *path)
+int ctldctl_directory_open(const char *path)
 {
-	struct statfs system;
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	return statfs(path, &system) ? -errno : system.f_type == BPF_FS_MAGIC;
+	return fd < 0 ? -errno : fd;
 }
 
 __u64 ctldctl_memlock(void)

@@ -70,21 +70,7 @@ extension MapCommand {
       let fd = ctldctl_map_create(lastName, UInt32(format.valueSize(names: keys)))
       guard fd >= 0 else { throw loadFailure(what, -fd) }
       let map = Descriptor(fd)
-      try place.makeDirectory()
-      let error = ctldctl_pin(map.number, pin)
-      guard error == 0 else {
-        place.removeDirectory()
-        throw -error == EEXIST
-          ? Failure(.other, "there is something at \(escaped(pin)) already", advice: "'tldctl map remove' removes a map's pin")
-          : Failure.system("the map cannot be pinned at \(escaped(pin))", errno: -error)
-      }
-      do {
-        try place.give(to: gid, mode: bits)
-      } catch {
-        unlink(pin)
-        place.removeDirectory()
-        throw error
-      }
+      try place.make(map, group: gid, mode: bits)
       if bits & 0o077 != 0 { place.warnIfHidden() }
     }
 
@@ -105,10 +91,8 @@ extension MapCommand {
 
     func run() throws {
       // Nothing but a data map is removed.
-      _ = try DataMap.pinned(at: pin)
-      let place = try PinPlace(pin)
-      guard unlink(pin) == 0 else { throw Failure.system("\(escaped(pin)) cannot be removed", errno: errno) }
-      place.removeDirectory()
+      let map = try DataMap.pinned(at: pin)
+      try PinPlace(pin).remove(map)
     }
   }
 }

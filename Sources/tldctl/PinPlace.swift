@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// Where a map is to be pinned: a directory of its own in a BPF file system (docs/trust.md).
+// Where a map is pinned: a directory of its own in a BPF file system (docs/trust.md). What makes
+// and removes pins is include/tld_pin.h; here is what a person is told.
 
 import CTLDCTL
 import Glibc
@@ -10,8 +11,7 @@ struct PinPlace {
   private let pin: String
   private let directory: String
 
-  /// The directory must lie in a BPF file system, or its parent if it is still to be made, and
-  /// must not be that file system's root, where others' names are.
+  /// A BPF file system's root has others' names in it.
   init(_ pin: String) throws(Failure) {
     guard pin.hasPrefix("/"), !pin.hasSuffix("/"), let slash = pin.lastIndex(of: "/"), slash != pin.startIndex else {
       throw Failure(.usage, "'\(escaped(pin))' is no absolute path", advice: "write one like /sys/fs/bpf/hints/tld_data_map")
@@ -26,44 +26,30 @@ struct PinPlace {
         .usage, "\(escaped(directory)) is the root of a BPF file system", why: "others have names there",
         advice: "use a directory of its own, as \(escaped(directory))/hints\(escaped(String(pin[slash...])))")
     }
-    let above = exists(directory) ? directory : parent(directory)
-    let isThere = ctldctl_is_bpffs(above)
-    guard isThere >= 0 else { throw Failure.system("\(escaped(above)) cannot be looked at", errno: -isThere) }
-    guard isThere == 1 else {
-      throw Failure(
-        .other, "\(escaped(above)) is not in a BPF file system",
-        advice: "mount one: mount -t bpf -o mode=0755 bpf /sys/fs/bpf")
-    }
   }
 
-  /// Makes the directory, or judges the one that is there: who may write it may replace the pin.
-  func makeDirectory() throws(Failure) {
-    if mkdir(directory, 0o755) == 0 {
-      // Whatever the umask.
-      chmod(directory, 0o755)
-      return
+  func make(_ map: borrowing Descriptor, group: UInt32?, mode: UInt32) throws(Failure) {
+    var why: UnsafePointer<CChar>?
+    let error = ctldctl_pin_make(map.number, pin, group ?? gid_t.max, mode, &why)
+    guard error != 0 else { return }
+    guard error != -EEXIST else {
+      throw Failure(.other, "there is something at \(escaped(pin)) already", advice: "'tldctl map remove' removes a map's pin")
     }
-    guard errno == EEXIST else { throw Failure.system("\(escaped(directory)) cannot be made", errno: errno) }
-    guard let found = status(of: Array(directory.utf8)), found.st_mode & S_IFMT == S_IFDIR else {
-      throw Failure(.other, "\(escaped(directory)) is no directory")
-    }
-    guard found.st_uid == 0 || found.st_uid == geteuid(), found.st_mode & 0o022 == 0 else {
-      throw Failure(
-        .noPermission, "\(escaped(directory)) can be written by others",
-        why: "they could put a map of their own in the place of the pin", advice: "use a directory that root owns, mode 0755")
-    }
+    throw failure("the map cannot be pinned at \(escaped(pin))", error, why)
   }
 
-  /// If it is empty.
-  func removeDirectory() {
-    rmdir(directory)
+  func remove(_ map: DataMap) throws(Failure) {
+    var why: UnsafePointer<CChar>?
+    let error = ctldctl_pin_remove(pin, map.id, &why)
+    guard error == 0 else { throw failure("\(escaped(pin)) cannot be removed", error, why) }
   }
 
-  func give(to gid: UInt32?, mode: UInt32) throws(Failure) {
-    if let gid, chown(pin, uid_t.max, gid) != 0 {
-      throw Failure.system("the pin cannot be given to group \(gid)", errno: errno)
-    }
-    guard chmod(pin, mode) == 0 else { throw Failure.system("the pin's mode cannot be set", errno: errno) }
+  private func failure(_ what: String, _ error: Int32, _ why: UnsafePointer<CChar>?) -> Failure {
+    guard let why else { return Failure.system(what, errno: -error) }
+    let advice = bpfMounts().isEmpty
+      ? "mount one: mount -t bpf -o mode=0755 bpf /sys/fs/bpf"
+      : "use a directory of a BPF file system that root owns and nobody else may write (docs/trust.md)"
+    return Failure(error == -EPERM ? .noPermission : .other, what, why: String(cString: why), advice: advice)
   }
 
   /// systemd mounts /sys/fs/bpf so that only root may search it.

@@ -39,7 +39,7 @@ SWIFT_BUILD = env -u CC -u CXX TLDCTL=1 $(SWIFT) build -c release --product tldc
 	-Xlinker -L$(abspath $(TLDCTL_BUILD))/static -Xlinker --gc-sections -Xlinker -s \
 	-Xswiftc -Xclang-linker -Xswiftc -static-libgcc
 
-$(TLDCTL_BUILD)/tldctl: $(TLDCTL_SOURCES) $(TLDCTL_SKELETONS) include/tld.h $(TLDCTL_BUILD)/static/libstdc++.a
+$(TLDCTL_BUILD)/tldctl: $(TLDCTL_SOURCES) $(TLDCTL_SKELETONS) include/tld.h include/tld_pin.h $(TLDCTL_BUILD)/static/libstdc++.a
 	$(call say,SWIFT)
 	$(Q)$(SWIFT_BUILD) $(if $(V),,--quiet)
 	$(Q)cp -f $(TLDCTL_BUILD)/swift/release/tldctl $@
@@ -81,7 +81,7 @@ TLDCTL_PROGRAMS = $(patsubst tests-c/tldctl/%.c,$(T)/tldctl/%,\
 
 # The tool's own C, in situations that cannot be had from outside.
 $(T)/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
-		$(TLDCTL_SKELETONS) $(wildcard tests-c/*.h)
+		$(TLDCTL_SKELETONS) include/tld_pin.h $(wildcard tests-c/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c -ISources/CTLDCTL/include -I$(TLDCTL_BUILD) \

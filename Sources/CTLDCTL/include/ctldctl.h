@@ -52,7 +52,15 @@ int ctldctl_map_describe(int fd, struct ctldctl_map *map);
 
 /* A data map with that value size: 16, 24 or more, a multiple of 8. */
 int ctldctl_map_create(const char *name, __u32 value_size);
-int ctldctl_pin(int fd, const char *path);
+
+/*
+ * Pin a map, in a directory that is made if it is not there, and give it that group ((gid_t)-1:
+ * the caller's) and mode; or leave nothing. Where errno does not say what is wrong, @why does.
+ */
+int ctldctl_pin_make(int map_fd, const char *path, gid_t gid, mode_t mode, const char **why);
+
+/* Remove the pin of that map, and its directory if it is empty then. -ESTALE: it is another map's. */
+int ctldctl_pin_remove(const char *path, __u32 map_id, const char **why);
 
 /* --- Programs --------------------------------------------------------------- */
 
@@ -106,8 +114,8 @@ int ctldctl_try_program(void);
 
 int ctldctl_try_pidfd_thread(void);
 
-/* Whether a path lies in a BPF file system: 1, 0. */
-int ctldctl_is_bpffs(const char *path);
+/* A descriptor of a directory, for names in it: it need not be readable. */
+int ctldctl_directory_open(const char *path);
 
 /* Bytes of memory that may be locked; ~0 for as many as there are. */
 __u64 ctldctl_memlock(void);
