@@ -417,6 +417,90 @@ def old_file_stays():
     is_(glob.glob(path("old.json.*")), [], "and nothing beside it")
 
 
+STRANGER = 65534
+
+
+def tree(top):
+    """All that is below a directory: type, mode, owner, and what is in it."""
+    found = {}
+    for name in sorted(os.listdir(top)):
+        one = os.path.join(top, name)
+        status = os.lstat(one)
+        inside = os.readlink(one) if os.path.islink(one) else ""
+        if os.path.isfile(one) and not inside:
+            with open(one, encoding="utf-8") as stream:
+                inside = stream.read(40)
+        found[name] = (oct(status.st_mode), status.st_uid, inside)
+    return found
+
+
+def files_of_others(recording):
+    """What is somebody else's, or is a link, is neither replaced nor written."""
+    shared = path("shared")
+    os.mkdir(shared)
+    os.chmod(shared, 0o1777)
+    victim = path("victim")
+    with open(victim, "w", encoding="utf-8") as stream:
+        stream.write("root's")
+    os.chmod(victim, 0o600)
+    link, lost, file, fifo = (os.path.join(shared, name) for name in ("link", "lost", "file", "fifo"))
+    os.symlink(victim, link)
+    os.symlink(path("not there"), lost)
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write("a stranger's")
+    os.chmod(file, 0o666)
+    os.mkfifo(fifo)
+    for one in link, lost, file, fifo:
+        os.lchown(one, STRANGER, STRANGER)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    before = tree(shared), tree(directory)
+    for one in link, lost, file, fifo:
+        found = run("report", recording, "--svg", one)
+        is_((found.returncode, len(found.stdout)), (4, 0), f"a stranger's {os.path.basename(one)} is refused")
+        check("belongs to another user" in found.stderr, "which is said", found.stderr)
+    program = Kinds("-s", "24")
+    found = run("record", "-o", link, "--duration", "0.1", "kind")
+    program.close()
+    check(found.returncode == 4 and "belongs to another user" in found.stderr, "by record, too", found.stderr)
+    is_((tree(shared), tree(directory)), before, "nothing is changed, and nothing left")
+    os.close(reader)
+
+    own = path("own link")
+    os.symlink(victim, own)
+    os.symlink(path("not there"), path("own lost link"))
+    before = tree(directory)
+    for one in own, path("own lost link"):
+        found = run("report", recording, "--svg", one)
+        check(found.returncode == 1 and "is a symbolic link" in found.stderr, "a link is not followed to a file", found.stderr)
+    is_(tree(directory), before, "nor replaced")
+    with open(path("out"), "w", encoding="utf-8") as stream:
+        found = subprocess.run([tldctl, "report", recording, "--svg", "/dev/stdout"], stdout=stream, stderr=subprocess.PIPE, text=True)
+    check(found.returncode == 1 and "- for standard output" in found.stderr and os.path.islink("/dev/stdout"),
+          "/dev/stdout that is a file is refused, and stays a link", found.stderr)
+
+
+def files_that_serve(recording):
+    drawing = run("report", recording, "--svg", "-").stdout
+    check(drawing.startswith("<?xml"), "- is standard output")
+    for one in "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1":
+        check(run("report", recording, "--svg", one).stdout.startswith(drawing[:2000]), f"{one} that is a pipe is written")
+    is_(run("report", recording, "--svg", "/dev/null").returncode, 0, "so is a device")
+    os.mkfifo(path("fifo"))
+    reader = start("cat", path("fifo"))
+    is_(run("report", recording, "--svg", path("fifo")).returncode, 0, "so is a fifo of one's own")
+    check(reader.communicate(timeout=30)[0].startswith("<"), "which is read")
+    is_(run("report", recording, "--svg", directory).returncode, 1, "a directory is not")
+    for mode in 0o640, 0o604:
+        with open(path("replaced.svg"), "w", encoding="utf-8"):
+            pass
+        os.chmod(path("replaced.svg"), mode)
+        is_((run("report", recording, "--svg", path("replaced.svg")).returncode, os.stat(path("replaced.svg")).st_mode & 0o777), (0, mode),
+            f"a file that is replaced keeps its mode, {mode:o}")
+    new = subprocess.run(["sh", "-c", f"cd '{directory}' && umask 027 && '{tldctl}' report '{recording}' --svg new.svg"], capture_output=True)
+    is_((new.returncode, os.stat(path("new.svg")).st_mode & 0o777), (0, 0o640), "a new one has what the umask leaves, by a name without a slash")
+    is_(glob.glob(path("*.tmp.*")), [], "and nothing is left beside them")
+
+
 def terminal():
     import pty
     program = Kinds("-s", "24")
@@ -604,6 +688,8 @@ def main():
     maps_that_go()
     losing()
     old_file_stays()
+    files_of_others(path("a.json"))
+    files_that_serve(path("a.json"))
     terminal()
     refusals()
     if os.environ.get("KEEP"):
