@@ -62,11 +62,21 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 	@echo 'Variables: CROSS PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BINDIR DATADIR TLDCTL BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
 
+# --- Where it is built ------------------------------------------------------
+
+# What lies in the build folder is run, by root too: sudo make demo. Judged before anything there is
+# believed, and again when it was made.
+TRUSTED = mk/trusted.sh $(BUILD) .
+NOT_TRUSTED := $(if $(filter clean,$(MAKECMDGOALS)),,$(shell [ ! -e $(BUILD) ] || $(TRUSTED)))
+ifneq ($(NOT_TRUSTED),)
+$(error $(NOT_TRUSTED): what is built here could be replaced. Remove it, or name another folder by BUILD=)
+endif
+
 # --- What must be installed -------------------------------------------------
 
 # Installs the missing ones of the packages $(1), or says how. One at a time: apt locks others out.
 define need_packages
-@mkdir -p $(BUILD); exec 9>$(BUILD)/.apt; flock 9; \
+@mkdir -p $(BUILD) && $(TRUSTED) || exit 1; exec 9>$(BUILD)/.apt; flock 9; \
 if command -v dpkg-query >/dev/null; then \
 	missing=$$(for package in $(1); do \
 		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; \
@@ -94,7 +104,7 @@ $(BUILD)/.packages-test:
 	$(call need_packages,$(PACKAGES_TEST))
 
 $(BUILD)/.swift:
-	@mkdir -p $(BUILD); \
+	@mkdir -p $(BUILD) && $(TRUSTED) || exit 1; \
 	version=$$($(SWIFTC) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p'); \
 	set -- $$version; \
 	if [ $$# = 2 ] && [ $$(($$1 * 1000 + $$2)) -ge 6002 ]; then touch $@; \
@@ -256,7 +266,7 @@ $(T)/%: $(T)/%.o $(TEST_SUPPORT:%=$(T)/%.o) $(BUILD)/libtld.so
 # compilers from the environment. Those that mostly compile, or compute, run beside the others,
 # and so do those that use tldctl, which wait a lot; not beside each other, because some see what
 # others load.
-SCRIPTS = readme docs demo dispatcher costs page_size
+SCRIPTS = readme docs demo dispatcher costs page_size trusted
 BESIDE = $(T)/load $(patsubst %,tests-c/%.sh,library cross headers install model units) \
 	$(patsubst %,tests-c/%.py,sched_demo)
 TLDCTL_TESTS = $(patsubst %,tests-c/%.py,tldctl tldctl_readme tldctl_record tldctl_texts tldctl_watch) tests-c/http.sh \

@@ -42,25 +42,23 @@ else
 fi
 
 # --- BPF ----------------------------------------------------------------------------------
-pins=/sys/fs/bpf/libtld-costs-$$
-trap 'rm -rf "$pins"-* "$tmp"' EXIT
-
 load() # HEADER
 {
 	"$CLANG" -target bpf -g -O2 -mcpu=v3 "-I/usr/include/$(uname -m)-linux-gnu" "-I$SRC/bpf" \
 		-c "$SRC/tests-c/costs/$1.bpf.c" -o "$tmp/$1.bpf.o" &&
-		bpftool prog loadall "$tmp/$1.bpf.o" "$pins-$1"
+		bpftool prog loadall "$tmp/$1.bpf.o" "$pins/$1"
 }
 
 # Without the program's subprograms, which come behind it.
 translated() # HEADER PROGRAM
 {
-	bpftool prog dump xlated pinned "$pins-$1/$2" | awk '/^int / && n++ { exit } / *[0-9]+: \(/' | wc -l
+	bpftool prog dump xlated pinned "$pins/$1/$2" | awk '/^int / && n++ { exit } / *[0-9]+: \(/' | wc -l
 }
 if ! may_pin; then
 	skip "what a look-up in BPF has" "kernel: needs root and a bpffs"
 	finish
 fi
+own_pins costs
 for header in native dropin; do
 	ok "a look-up loads, $header" load $header
 done

@@ -7,8 +7,8 @@
 . "$(dirname "$0")/script.sh"
 own_directory
 PATH=$PATH:/usr/sbin
-pins=/sys/fs/bpf/libtld-docs-$$
-trap 'rm -rf "$pins"-* "$tmp"' EXIT
+pins=
+! may_pin || own_pins docs
 
 compiles()
 {
@@ -21,8 +21,8 @@ while block docs/bpf.md c $number >"$tmp/example.bpf.c" && [ -s "$tmp/example.bp
 		examples=$((examples + 1))
 		what="example $examples, of $(grep -o '"[a-z_.]*\.bpf\.h"' "$tmp/example.bpf.c")"
 		ok "$what, compiles" compiles "$tmp/example.bpf.c" "$tmp/$examples.bpf.o"
-		if may_pin; then
-			ok "and loads" bpftool prog loadall "$tmp/$examples.bpf.o" "$pins-$examples"
+		if [ -n "$pins" ]; then
+			ok "and loads" bpftool prog loadall "$tmp/$examples.bpf.o" "$pins/$examples"
 		else
 			skip "and loads" "kernel: needs root and a bpffs"
 		fi

@@ -5,13 +5,18 @@
 # configuration: the machine's own package sources stay as they are. Sourced by what
 # downloads; it has set -euo pipefail, and a function unavailable REASON that ends it.
 
-# Where what was downloaded is kept.
+# Where what was downloaded is kept. Root runs programs from there.
 packages_cache() {
+	local why
 	if [ -z "${XDG_CACHE_HOME-}" ] && [ -z "${HOME-}" ]; then
 		unavailable 'neither HOME nor XDG_CACHE_HOME is set, so there is no place to keep it.'
 	fi
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/libtld
-	mkdir -p "$cache" 2>/dev/null || unavailable "cannot create $cache."
+	mkdir -p "${cache%/*}" 2>/dev/null && { mkdir -m 0700 "$cache" 2>/dev/null || [ -d "$cache" ]; } ||
+		unavailable "cannot create $cache."
+	cache=$(readlink -e "$cache") # no link on the way can change what was judged
+	why=$("${BASH_SOURCE[0]%/*}/../mk/trusted.sh" "$cache") ||
+		unavailable "$why, so others could put programs there that are run here. Set XDG_CACHE_HOME to a directory of your own."
 }
 
 # Makes $1 the directory of a configuration for the suites $3..., with packages for the

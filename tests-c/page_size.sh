@@ -8,8 +8,7 @@ own_directory
 PATH=$PATH:/usr/sbin:/sbin
 
 may_pin || skip_all "kernel: BPF objects cannot be pinned by this user"
-pin=/sys/fs/bpf/tld_page_size_$$
-trap 'rm -rf "$tmp"; rm -f "$pin"' EXIT
+own_pins page_size
 
 cat >"$tmp/look.bpf.c" <<'EOF'
 #include "bpf_kernel.h"
@@ -34,7 +33,7 @@ loads()
 {
 	"$CLANG" -target bpf -g -O2 -Wall -mcpu=v3 -I"/usr/include/$("$CC" -print-multiarch)" -I"$SRC/bpf" \
 		-I"$SRC/tests-c" "-DTLD_BPF_PAGE_SIZE=$1" "${@:2}" -c "$tmp/look.bpf.c" -o "$tmp/look.bpf.o" &&
-		bpftool prog load "$tmp/look.bpf.o" "$pin" && rm "$pin"
+		bpftool prog load "$tmp/look.bpf.o" "$pins/look" && rm "$pins/look"
 }
 
 page=$(getconf PAGESIZE)

@@ -40,6 +40,7 @@ if ! may_pin; then
 fi
 pins=/sys/fs/bpf/libtld-readme-$$
 trap 'rm -rf "$pins" "$tmp"' EXIT
+ok "the directory of the pins is made as README says" sh -c "$(command_line mkdir | sed "s|/sys/fs/bpf/hints|$pins|g")"
 sed -i "s|/sys/fs/bpf/hints|$pins|" program.c
 ok "the BPF side loads as README says" sh -c "$(command_line bpftool | sed "s|/sys/fs/bpf/hints|$pins|g")"
 ok "the program compiles for the pin" sh -c "$(command_line gcc)"

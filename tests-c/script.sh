@@ -104,6 +104,14 @@ block()
 		inside && n == wanted' "$SRC/$1"
 }
 
+# A directory for pins, which nobody else can have made. Sets pins.
+own_pins()
+{
+	pins=/sys/fs/bpf/libtld-$1-$$
+	mkdir -m 0755 "$pins" || bail "cannot make $pins"
+	trap 'rm -rf "$pins" "$tmp"' EXIT
+}
+
 # Whether BPF objects can be pinned, in a bpffs that is mounted if need be.
 may_pin()
 {
