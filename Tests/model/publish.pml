@@ -14,7 +14,7 @@
  * to it that nobody waits for ever.
  *
  * One verifier serves all scenarios: what there is of each thing comes from its environment,
- * "threads=2 ids=1 ./pan". tests-c/model.sh has the scenarios. mutant=n breaks one step, and
+ * "threads=2 ids=1 ./pan". tests-c/package/model.sh has the scenarios. mutant=n breaks one step, and
  * an assertion fails.
  */
 hidden byte threads;		/* of this process that begin and end, up to 3 */

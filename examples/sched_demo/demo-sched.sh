@@ -7,7 +7,7 @@
 set -euo pipefail
 
 here=$(dirname "$0")
-vm=$here/../../tests-c/vm
+vm=$here/../../tests-c/kernels/vm
 
 if [ "$1" = --guest ]; then
 	package=$("$vm/guests.sh" | awk -v series="${KERNEL-}" '

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-VM = HERE.parents[1] / "tests-c/vm"
+VM = HERE.parents[1] / "tests-c/kernels/vm"
 
 # Time in a guest passes by the instructions that it executes, 2 ns each, whatever else the
 # machine does. Several processors then take turns; the filter's timer makes the turns short.
