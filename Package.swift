@@ -6,7 +6,7 @@
 //
 // With TLDCTL=1 in the environment also the tool of that name, which is the only part that
 // depends on another package, on libbpf, and on what `make tldctl` generates from its BPF
-// programs (see Sources/tldctl/tldctl.mk). Its core, which depends on nothing, is always there.
+// programs (see mk/tldctl.mk). Its core, which depends on nothing, is always there.
 
 import PackageDescription
 

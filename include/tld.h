@@ -266,7 +266,7 @@ int tld_detach_id(uint32_t map_id);
  * system allows it, else, and while there is nothing to attach, by looking once a
  * second. The pin must belong to root or to the caller and must not be writable by
  * others: who can replace it reads this program's data, and who can write the
- * map can forge them (see docs/trust.md).
+ * map can forge them (see docs/guide/trust.md).
  *
  * Paths are counted: each tld_follow() is undone by one tld_unfollow(). At most 8
  * different paths. A forked child keeps the maps that were attached, but watches

@@ -6,7 +6,7 @@
  * privileged, and a BPF file system may be one in which every user can create names. So each
  * function here works on descriptors: the directory is opened once, without following any
  * symbolic link, and judged; the pin is reached from there, and what changes its owner and mode
- * is the descriptor that was judged. docs/trust.md says what is refused and why.
+ * is the descriptor that was judged. docs/guide/trust.md says what is refused and why.
  *
  *	struct tld_pin pin;
  *	int err = tld_pin_open(&pin, "/sys/fs/bpf/hints/tld_data_map", TLD_PIN_MAKE);

@@ -2,11 +2,11 @@
 #
 # library.mk - libtld.so and libtld.a, and how all is installed.
 
-# make CROSS=aarch64-linux-gnu: the library for another machine, see docs/porting.md. Embedded
+# make CROSS=aarch64-linux-gnu: the library for another machine, see docs/maintaining/porting.md. Embedded
 # Swift comes for that one without a system: the C library is the cross compiler's.
 ifdef CROSS
 ifneq ($(CROSS),aarch64-linux-gnu)
-$(error CROSS=$(CROSS): of other machines libtld is built for aarch64-linux-gnu only, see docs/porting.md)
+$(error CROSS=$(CROSS): of other machines libtld is built for aarch64-linux-gnu only, see docs/maintaining/porting.md)
 endif
 CROSS_DEBIAN = arm64
 CROSS_INCLUDE = $(shell $(CC) -E -include unistd.h - </dev/null 2>/dev/null | sed -n 's|.*"\(/.*\)/unistd\.h".*|\1|p' | head -n 1)

@@ -69,7 +69,7 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 	install -m 644 $(TLDCTL_BUILD)/tldctl.bash $(DESTDIR)$(TLDCTL_BASH)
 	install -m 644 $(TLDCTL_BUILD)/tldctl.zsh $(DESTDIR)$(TLDCTL_ZSH)
 	install -m 644 $(TLDCTL_BUILD)/tldctl.fish $(DESTDIR)$(TLDCTL_FISH)
-	install -m 644 docs/tldctl.8 $(DESTDIR)$(TLDCTL_MAN)
+	install -m 644 docs/reference/tldctl.8 $(DESTDIR)$(TLDCTL_MAN)
 
 # --- Its tests: the tool's own C in situations that cannot be had from outside; programs to look at --
 

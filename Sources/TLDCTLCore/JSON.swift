@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
 // JSON, as much of it as is written. The names of fields are ours and stable, and stay in the
-// order in which they were put; docs/tldctl.schema.json describes all of them.
+// order in which they were put; docs/reference/tldctl.schema.json describes all of them.
 
 public indirect enum JSON: Equatable, Sendable {
   case null

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// The three formats of a data map, told by the size of its value (docs/wire.md).
+// The three formats of a data map, told by the size of its value (docs/reference/wire.md).
 
 public enum MapFormat: String, CaseIterable, Sendable {
   case v1, v2, native

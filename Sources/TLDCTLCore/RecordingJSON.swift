@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// A report as JSON, docs/tldctl-report.schema.json; and as a trace in Chrome's format, which
+// A report as JSON, docs/reference/tldctl-report.schema.json; and as a trace in Chrome's format, which
 // Perfetto opens.
 
 public enum RecordingJSON {

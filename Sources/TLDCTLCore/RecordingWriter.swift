@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// A recording as a file, docs/tldctl-record.schema.json. Rows are written as they come, so that
+// A recording as a file, docs/reference/tldctl-record.schema.json. Rows are written as they come, so that
 // a long recording takes little memory; what only the end knows stands behind them.
 
 /// A stretch as the kernel reports it, before tasks and values have their numbers.

@@ -35,7 +35,7 @@ extension MapCommand {
       discussion: """
         The directory is made if need be, with mode 0755 and its maker as the owner. Whoever may \
         write the pin may forge everybody's data: give it to the group of those who may publish \
-        (docs/trust.md).
+        (docs/guide/trust.md).
         """)
 
     @Argument(help: "Where to pin it, as /sys/fs/bpf/hints/tld_data_map.")

@@ -55,7 +55,7 @@ enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
 
 /// Options of every command that shows something.
 struct OutputOptions: ParsableArguments {
-  @Flag(help: "Show JSON (docs/tldctl.schema.json).")
+  @Flag(help: "Show JSON (docs/reference/tldctl.schema.json).")
   var json = false
 
   @Option(help: "Colour: auto, always or never. NO_COLOR is respected.")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// Where a map is pinned: a directory of its own in a BPF file system (docs/trust.md). What makes
+// Where a map is pinned: a directory of its own in a BPF file system (docs/guide/trust.md). What makes
 // and removes pins is include/tld_pin.h; here is what a person is told.
 
 import CTLDCTL
@@ -48,7 +48,7 @@ struct PinPlace {
     guard let why else { return Failure.system(what, errno: -error) }
     let advice = bpfMounts().isEmpty
       ? "mount one: mount -t bpf -o mode=0755 bpf /sys/fs/bpf"
-      : "use a directory of a BPF file system that root owns and nobody else may write (docs/trust.md)"
+      : "use a directory of a BPF file system that root owns and nobody else may write (docs/guide/trust.md)"
     return Failure(error == -EPERM ? .noPermission : .other, what, why: String(cString: why), advice: advice)
   }
 

@@ -5,7 +5,7 @@
 //
 // Root writes it, and a person may name a place in a directory that others write. So all names
 // are names in the directory that was opened first, the file beside is a new one, and no link is
-// followed to a file (docs/trust.md).
+// followed to a file (docs/guide/trust.md).
 
 import CTLDCTL
 import Glibc

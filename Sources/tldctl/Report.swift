@@ -26,7 +26,7 @@ struct Report: ParsableCommand {
   @Option(help: ArgumentHelp("Draw a picture into this file, too.", valueName: "file"))
   var svg: String?
 
-  @Option(help: "table, json (docs/tldctl-report.schema.json) or trace (Chrome's trace event format).")
+  @Option(help: "table, json (docs/reference/tldctl-report.schema.json) or trace (Chrome's trace event format).")
   var format = Format.table
 
   @Flag(help: "The same as --format json.")

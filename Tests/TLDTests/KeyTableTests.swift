@@ -7,7 +7,7 @@ import Testing
 
 @testable import TLD
 
-/// What a thread's data can take: docs/wire.md's numbers.
+/// What a thread's data can take: docs/reference/wire.md's numbers.
 private let limits = [4096: 4088, 16_384: 16_376, 65_536: 32_760]
 private let capacities = [4096: 63, 16_384: 255, 65_536: 1023]
 

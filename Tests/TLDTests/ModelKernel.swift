@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
 // A kernel to test the registry against: tasks, descriptors, task storage maps with
-// their elements. It behaves as docs/wire.md says, fails where a test wants it to, and
+// their elements. It behaves as docs/reference/wire.md says, fails where a test wants it to, and
 // writes down each breach of the rules that keep BPF from reading the wrong bytes:
 //
 // - memory that an element names is the memory of that element's task, at every call;

@@ -349,7 +349,7 @@ final class ModelThread: @unchecked Sendable {
     }
   }
 
-  /// What is wrong with the thread's element of a map, by docs/wire.md.
+  /// What is wrong with the thread's element of a map, by docs/reference/wire.md.
   /// BPF finds no TLD behind what is said to be the thread's own, and all that the thread uses before.
   private func misstatedRoom(_ element: ModelKernel.Element, from start: Int) -> String? {
     let room = Int(element.bytes[18]) | Int(element.bytes[19]) << 8

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// The formats, against numbers copied from docs/wire.md rather than from the code.
+// The formats, against numbers copied from docs/reference/wire.md rather than from the code.
 
 import CTLD
 import Glibc
@@ -176,7 +176,7 @@ import Testing
     }
   }
 
-  @Test("a walk over random bytes finds what docs/wire.md says", arguments: pageSizes)
+  @Test("a walk over random bytes finds what docs/reference/wire.md says", arguments: pageSizes)
   func randomWalk(pageSize: Int) {
     var random = SeededGenerator(round: pageSize)
     let page = TestPage(pageSize)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * kernel.pml - the kernel's part of publish.pml, as docs/wire.md has it: tasks and their
+ * kernel.pml - the kernel's part of publish.pml, as docs/reference/wire.md has it: tasks and their
  * ids, page frames that outlive the page's address, elements of maps, and system calls at
  * which anything else may happen first. Also what BPF programs do.
  */

@@ -5,6 +5,6 @@
 # and SCHED_PARTS, separated by commas.
 
 # What a kernel does in its first seconds would be measured as well. Time in which nobody
-# computes costs none outside, see docs/sched.md.
+# computes costs none outside, see docs/guide/sched.md.
 sleep 8
 exec sh /regimes.sh / "$SCHED_ROUNDS" "$SCHED_MS" $(echo "$SCHED_PARTS" | tr , ' ')

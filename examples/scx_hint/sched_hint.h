@@ -12,7 +12,7 @@
  *		__atomic_store_n(hint, sched_hint(SCHED_HINT_INTERACTIVE, 0, 0), __ATOMIC_RELAXED);
  *
  * One word, so that no reader sees half of a hint; 0, what a new TLD holds, is no hint. The
- * proposal itself, with the reasons, is docs/hints.md. For C, C++ and BPF.
+ * proposal itself, with the reasons, is docs/guide/hints.md. For C, C++ and BPF.
  */
 #ifndef SCHED_HINT_H
 #define SCHED_HINT_H

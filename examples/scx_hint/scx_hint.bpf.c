@@ -2,7 +2,7 @@
 /*
  * scx_hint.bpf.c - a scheduler that runs first those threads that say somebody waits for them.
  *
- * Programs say so in the TLD "sched.hint" (sched_hint.h, docs/hints.md). The policy:
+ * Programs say so in the TLD "sched.hint" (sched_hint.h, docs/guide/hints.md). The policy:
  *
  * - Interactive before normal before background. Within a class, least virtual time first:
  *   the time that a task ran, divided by its weight (nice value and hint).

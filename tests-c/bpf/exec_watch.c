@@ -65,7 +65,7 @@ static const char *const layouts[LAYOUTS][3] = {
 	{ "value", "pad", "other" },
 };
 
-/* What the heap held is the first value there (fault 3 of docs/wire.md); here it is zero. */
+/* What the heap held is the first value there (fault 3 of docs/reference/wire.md); here it is zero. */
 static bool standin_zeroed(void)
 {
 	if (standin_self)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * faults.c - faults of the kernel's user header that need nothing but this program:
- * 1, 2, 9 and 11 of docs/wire.md. Each case is named after what is right.
+ * 1, 2, 9 and 11 of docs/reference/wire.md. Each case is named after what is right.
  */
 #include <pthread.h>
 #include "maps.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
- * faults_large_page.c - fault 15 of docs/wire.md, on a machine with small pages: the
+ * faults_large_page.c - fault 15 of docs/reference/wire.md, on a machine with small pages: the
  * program stands between the library and the functions that tell the page size.
  * Keys need no kernel, so all but publishing is as it is with such pages.
  */

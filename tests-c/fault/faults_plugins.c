@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
- * faults_plugins.c - faults 10 and 19 of docs/wire.md: TLDs of libraries that are loaded
+ * faults_plugins.c - faults 10 and 19 of docs/reference/wire.md: TLDs of libraries that are loaded
  * late, and libraries that call their variable the same. This program calls its
  * own variable like the plugins do theirs.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
- * fork_publishes.c - fault 5 of docs/wire.md: a forked child knows that BPF does not
+ * fork_publishes.c - fault 5 of docs/reference/wire.md: a forked child knows that BPF does not
  * see it yet, publishes itself at its next call, and shares nothing with its parent.
  */
 #include <sys/wait.h>

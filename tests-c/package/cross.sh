@@ -44,5 +44,5 @@ ok "another with the archive alone" \
 ok "it is uninstalled" cross_make DESTDIR="$tmp/root" PREFIX=/usr uninstall
 is "and leaves no file" "$(find "$tmp/root" -type f -o -type l 2>/dev/null)" ''
 is "another machine than that is refused with a sentence" \
-	"$(make -C "$SRC" CROSS=m68k-linux-gnu 2>&1 | grep -c 'for aarch64-linux-gnu only, see docs/porting.md')" 1
+	"$(make -C "$SRC" CROSS=m68k-linux-gnu 2>&1 | grep -c 'for aarch64-linux-gnu only, see docs/maintaining/porting.md')" 1
 finish

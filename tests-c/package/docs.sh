@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
-# The examples of docs/bpf.md as printed: each BPF program compiles and loads, and the
-# loader's question about the kernel is answered rightly.
+# The examples of docs/guide/bpf.md as printed: each BPF program compiles and loads, and the
+# loader's question about the kernel is answered rightly. And the texts lead nowhere in vain: each
+# link and each path that they name is there.
 
 . "$(dirname "$0")/../support/run/script.sh"
 own_directory
@@ -15,8 +16,28 @@ compiles()
 	"$CLANG" -target bpf -g -O2 -Wall -Werror "-I/usr/include/$(uname -m)-linux-gnu" "-I$SRC/bpf" -c "$1" -o "$2"
 }
 
+# Links to files, of each text.
+lost_links()
+{
+	cd "$SRC" && grep -oE '\]\([^)#: ]+' ./*.md docs/*.md docs/*/*.md examples/*/*.md | while IFS=: read -r text link; do
+		[ "${link#*(}" = https ] || [ -e "$(dirname "$text")/${link#*(}" ] || echo "$text: ${link#*(}"
+	done
+}
+is "each link leads to a file" "$(lost_links)" ""
+# Paths of ours that the texts name, and those of texts that any source names.
+lost_paths()
+{
+	cd "$SRC" && {
+		grep -rhoE '\bdocs/[A-Za-z0-9_./-]*[A-Za-z0-9_]' Makefile Sources bpf examples include mk tests-c
+		grep -hoE '`(docs|tests-c|mk|Sources|examples|Tests)/[A-Za-z0-9_./-]*`' ./*.md docs/*.md docs/*/*.md | tr -d '`'
+	} | sort -u | while read -r path; do
+		[ -e "$path" ] || echo "$path"
+	done
+}
+is "each path that they name is there" "$(lost_paths)" ""
+
 number=1 examples=0
-while block docs/bpf.md c $number >"$tmp/example.bpf.c" && [ -s "$tmp/example.bpf.c" ]; do
+while block docs/guide/bpf.md c $number >"$tmp/example.bpf.c" && [ -s "$tmp/example.bpf.c" ]; do
 	if grep -q '^SEC(' "$tmp/example.bpf.c"; then
 		examples=$((examples + 1))
 		what="example $examples, of $(grep -o '"[a-z_.]*\.bpf\.h"' "$tmp/example.bpf.c")"

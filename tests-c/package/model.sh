@@ -4,7 +4,7 @@
 # model.sh - the models of Tests/model, verified exhaustively by spin: the registry and BPF
 # (publish.pml), the creation of keys (keys.pml), the lock (lock.pml). Then each step that a
 # model names as a MUTANT_ is broken, and the model has to go red, by the assertion that is
-# there for it. docs/testing.md says what that proves.
+# there for it. docs/maintaining/testing.md says what that proves.
 . "$(dirname "$0")/../support/run/script.sh"
 own_directory
 

@@ -2,7 +2,7 @@
 /*
  * hostile_fill.h - metadata pages as a hostile process might write them: nearly
  * right, and wrong where it hurts. And the walk through such a page as
- * docs/wire.md has it, to know what a reader of it should find.
+ * docs/reference/wire.md has it, to know what a reader of it should find.
  */
 #ifndef TESTS_C_HOSTILE_FILL_H
 #define TESTS_C_HOSTILE_FILL_H

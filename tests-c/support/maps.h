@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
  * maps.h - BPF maps of every shape, made without a BPF object: data maps in the
- * formats of docs/wire.md, and maps that are nearly data maps. Their elements are
+ * formats of docs/reference/wire.md, and maps that are nearly data maps. Their elements are
  * looked at from user space, where UPTRs read as zero.
  */
 #ifndef TESTS_C_MAPS_H

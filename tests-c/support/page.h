@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * page.h - the metadata page as docs/wire.md draws it, read by byte offsets, so that a
+ * page.h - the metadata page as docs/reference/wire.md draws it, read by byte offsets, so that a
  * structure of the header that is wrong cannot hide itself.
  */
 #ifndef TESTS_C_PAGE_H

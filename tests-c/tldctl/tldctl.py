@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 """tldctl.py - the tool against real processes: list, get, set, maps, map, doctor.
 
-Whatever it writes with --json is validated against docs/tldctl.schema.json."""
+Whatever it writes with --json is validated against docs/reference/tldctl.schema.json."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ except ImportError:
     say(False, "python has jsonschema", "Debian: python3-jsonschema")
     finish()
 
-with open(os.path.join(SRC, "docs", "tldctl.schema.json"), encoding="utf-8") as schema_file:
+with open(os.path.join(SRC, "docs/reference/tldctl.schema.json"), encoding="utf-8") as schema_file:
     SCHEMA = json.load(schema_file)
 jsonschema.Draft202012Validator.check_schema(SCHEMA)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -702,8 +702,8 @@ def behave():
 
 
 def session():
-    """The commands of docs/tldctl.md's session, each with its output."""
-    with open(os.path.join(SRC, "docs/tldctl.md"), encoding="utf-8") as file:
+    """The commands of docs/guide/tldctl.md's session, each with its output."""
+    with open(os.path.join(SRC, "docs/guide/tldctl.md"), encoding="utf-8") as file:
         block = file.read().split("```console\n")[1].split("```")[0]
     parts = [part.split("\n", 1) for part in ("\n" + block.rstrip("\n")).split("\n$ ")[1:]]
     return [(part[0], part[1] if len(part) > 1 else "") for part in parts]
@@ -731,7 +731,7 @@ def replay_session():
             shell.stdin.write(command.replace("/sys/fs/bpf/hints", hints) + "\necho END\n")
             shell.stdin.flush()
             lines = iter(shell.stdout.readline, "END\n")
-            is_(shape("".join(lines).replace(hints, "/sys/fs/bpf/hints")), shape(output), f"docs/tldctl.md: {command}")
+            is_(shape("".join(lines).replace(hints, "/sys/fs/bpf/hints")), shape(output), f"docs/guide/tldctl.md: {command}")
     finally:
         demo.kill()
         demo.wait()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 """tldctl_cost.py [ROUNDS [INTERVAL]] - what `tldctl watch` costs the program that it
 watches: a loop that stores hints, with a watch beside it that is stopped and continued in turn. For
-docs/tldctl-watch.md; no test, for it is as loaded as its machine."""
+docs/guide/tldctl-watch.md; no test, for it is as loaded as its machine."""
 
 import os
 import signal

@@ -165,7 +165,7 @@ def load(file):
 
 def validated(value, schema, sentence):
     import jsonschema
-    with open(os.path.join(source, "docs", schema), encoding="utf-8") as stream:
+    with open(os.path.join(source, "docs/reference", schema), encoding="utf-8") as stream:
         validator = jsonschema.Draft202012Validator(json.load(stream))
     errors = [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in validator.iter_errors(value)]
     return check(not errors, sentence, "\n".join(errors[:5]))

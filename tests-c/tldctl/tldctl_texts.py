@@ -47,7 +47,7 @@ def options(text):
 
 
 def manual():
-    done = subprocess.run(["man", "--warnings", "-l", os.path.join(SRC, "docs/tldctl.8")], capture_output=True, text=True, check=False,
+    done = subprocess.run(["man", "--warnings", "-l", os.path.join(SRC, "docs/reference/tldctl.8")], capture_output=True, text=True, check=False,
                           env={**os.environ, "LC_ALL": "C", "MANWIDTH": "500", "MAN_KEEP_FORMATTING": "", "GROFF_NO_SGR": "1"})
     is_((done.returncode, done.stderr), (0, ""), "man reads the manual without a warning")
     sections = dict(re.findall(r"^([A-Z ]+)\n((?:(?: .*)?\n)+)", re.sub(r".\x08", "", done.stdout), re.M))

@@ -589,14 +589,14 @@ def json_lines():
 
 def validate(readings):
     import jsonschema
-    with open(os.path.join(source, "docs", "tldctl.schema.json"), encoding="utf-8") as file:
+    with open(os.path.join(source, "docs/reference/tldctl.schema.json"), encoding="utf-8") as file:
         schema = json.load(file)
     try:
         for reading in readings[:12]:
             jsonschema.validate(reading, schema)
-        ok(True, "docs/tldctl.schema.json describes it")
+        ok(True, "docs/reference/tldctl.schema.json describes it")
     except jsonschema.ValidationError as error:
-        ok(False, "docs/tldctl.schema.json describes it", str(error)[:3000])
+        ok(False, "docs/reference/tldctl.schema.json describes it", str(error)[:3000])
 
 
 def statuses():

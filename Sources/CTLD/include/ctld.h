@@ -52,7 +52,7 @@ void ctld_set_errno(int code);
 const char *ctld_version(void);
 
 size_t ctld_page_size(void);
-uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see docs/wire.md */
+uint64_t ctld_image_stamp(void); /* AT_RANDOM's address: see docs/reference/wire.md */
 
 int ctld_equal(const char *a, const char *b); /* two strings: 1 or 0 */
 

@@ -7,7 +7,7 @@
 #define CTLDCTL_RECORD_H
 
 #define CTLDCTL_COMM 16		/* TASK_COMM_LEN */
-#define CTLDCTL_NAME 62		/* a TLD's name in the metadata page, see docs/wire.md */
+#define CTLDCTL_NAME 62		/* a TLD's name in the metadata page, see docs/reference/wire.md */
 #define CTLDCTL_ENTRY 64
 
 /* What a record says of its thread. */

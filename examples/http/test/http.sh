@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 #
 # The HTTP server: what it answers to good and bad requests, how it ends, its hints as BPF
-# sees them, the load generator, and the difference that docs/sched-server.md shows.
+# sees them, the load generator, and the difference that docs/guide/sched-server.md shows.
 
 . "$(dirname "$0")/../../../tests-c/support/run/script.sh"
 own_directory
@@ -255,7 +255,7 @@ done
 
 mkdir -p "$tmp/tree"
 cp -r "$SRC/examples" "$tmp/tree"
-block docs/sched-server.md diff 1 >"$tmp/hints.diff"
+block docs/guide/sched-server.md diff 1 >"$tmp/hints.diff"
 ok "the documentation's difference adds under ten lines" within 1 9 \
 	"$(sed '1,2d' "$tmp/hints.diff" | grep -c '^+')"
 is "and changes none" "$(sed '1,2d' "$tmp/hints.diff" | grep -c '^-')" 0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
- * sched_hint.c - the word "sched.hint" is what docs/hints.md says, bit by bit.
+ * sched_hint.c - the word "sched.hint" is what docs/guide/hints.md says, bit by bit.
  */
 #include <stdint.h>
 #include "../examples/scx_hint/sched_hint.h"
