@@ -4,17 +4,15 @@
  *
  * For loaders: programs that load BPF and pin its map for others to publish in. A loader is
  * privileged, and a BPF file system may be one in which every user can create names. So each
- * function here works on descriptors: the directory is opened once, without following any
- * symbolic link, and judged; the pin is reached from there, and what changes its owner and mode
- * is the descriptor that was judged. docs/guide/trust.md says what is refused and why.
+ * function here works on descriptors: tld_pin_open() opens the directory without following any
+ * symbolic link and judges it; all others reach the pin from there, and change group and mode
+ * through a descriptor that they judged. docs/guide/trust.md says what is refused and why.
  *
  *	struct tld_pin pin;
  *	int err = tld_pin_open(&pin, "/sys/fs/bpf/hints/tld_data_map", TLD_PIN_MAKE);
  *
  *	if (!err)
- *		err = tld_pin_put(&pin, map_fd);
- *	if (!err)
- *		err = tld_pin_give(&pin, hinters, 0660);
+ *		err = tld_pin_put(&pin, map_fd, hinters, 0660);
  *	if (err)
  *		fprintf(stderr, "cannot pin: %s\n", tld_pin_error(&pin, err));
  *	tld_pin_close(&pin);
@@ -49,10 +47,11 @@
 #define TLD_PIN_MAKE	1	/* make the directory, mode 0755, if it is not there */
 #define TLD_PIN_ANY	2	/* take anybody's directory and pin: to look, or to remove */
 
-/* A place for a pin, there or not. Its fields are this header's. */
+/* A place for a pin, there or not. Do not use its fields. */
 struct tld_pin {
 	int dir;		/* the directory, opened with O_PATH; -1: closed */
 	int flags;
+	bool made;		/* the directory was not there before */
 	const char *why;	/* what is wrong, in words; NULL: errno says it */
 	unsigned int name;	/* where in path the pin's name begins */
 	char path[PATH_MAX];	/* the directory's path, NUL, the pin's name */
@@ -78,10 +77,15 @@ static inline int tld_pin__openat(int dir, const char *path, unsigned int flags)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-/* fchmodat2(2), since Linux 6.6, has this number on every machine but alpha. */
+#ifdef SYS_fchmodat2
+#define TLD_PIN__FCHMODAT2 SYS_fchmodat2
+#else	/* C libraries that are older than Linux 6.6; the number of most machines */
+#define TLD_PIN__FCHMODAT2 452
+#endif
+
 static inline int tld_pin__chmod(int fd, mode_t mode)
 {
-	return syscall(452, fd, "", mode, AT_EMPTY_PATH) ? -errno : 0;
+	return syscall(TLD_PIN__FCHMODAT2, fd, "", mode, AT_EMPTY_PATH) ? -errno : 0;
 }
 
 /* BPF_OBJ_PIN or BPF_OBJ_GET of a name in a directory. Older kernel headers lack path_fd. */
@@ -113,8 +117,8 @@ static inline bool tld_pin__is_strangers(const struct stat *st)
 
 /*
  * A directory and those above it, up to the file system's root: nobody else may replace what
- * leads to the pin. A directory above may be one that all may write if it is sticky: there only
- * its owner can replace a name.
+ * leads to the pin. A directory above may be one that all may write if it is sticky: there, only
+ * the owner of a name, or of the directory, can replace the name.
  */
 static inline int tld_pin__judge_one(struct tld_pin *pin, int fd, bool above)
 {
@@ -190,7 +194,6 @@ static inline int tld_pin__make_dir(struct tld_pin *pin)
 {
 	char *slash = strrchr(pin->path, '/');
 	int above, dir, err;
-	bool made = false;
 
 	*slash = 0;
 	above = tld_pin__open_dir(AT_FDCWD, pin->path);
@@ -199,15 +202,17 @@ static inline int tld_pin__make_dir(struct tld_pin *pin)
 		return above;
 	err = tld_pin__judge(pin, above, true);
 	if (!err) {
-		made = !mkdirat(above, slash + 1, 0755);
-		if (!made && errno != EEXIST)
+		pin->made = !mkdirat(above, slash + 1, 0755);
+		if (!pin->made && errno != EEXIST)
 			err = -errno;
 	}
 	dir = err ? err : tld_pin__open_dir(above, slash + 1);
 	close(above);
-	if (dir >= 0 && made)
-		tld_pin__chmod(dir, 0755);	/* whatever the umask */
-	return dir;
+	err = dir >= 0 && pin->made ? tld_pin__chmod(dir, 0755) : 0;	/* whatever the umask */
+	if (!err)
+		return dir;
+	close(dir);
+	return err;
 }
 
 /* Descriptor (O_PATH) of the pin itself, and what it is. */
@@ -255,10 +260,15 @@ static inline void tld_pin_close(struct tld_pin *pin)
  * TLD_PIN_ANY asks for none of this.
  *
  * Return: 0, or a negative errno, which tld_pin_error() has in words.
- * EINVAL: @path is not absolute, or the pin's name is empty or has a dot. ENAMETOOLONG.
- * ENOENT: no such directory (with TLD_PIN_MAKE: nor the one above it). ENOTDIR.
- * ELOOP: a part of the path is a symbolic link; EACCES where fs.protected_symlinks refuses it
- * first. EPERM: not a BPF file system, or not to be trusted. EACCES, EMFILE, ENFILE, ENOMEM, ENOSPC and ENOSYS: as open(2) and mkdir(2) have it.
+ * EINVAL: @path is not absolute, or the name of the pin is empty or has a dot, or that of a
+ *	directory in the BPF file system has one; or both flags are given.
+ * ENAMETOOLONG: @path is too long.
+ * ENOENT: no such directory (with TLD_PIN_MAKE: nor the one above it).
+ * ENOTDIR: what should be a directory is none.
+ * ELOOP: a part of the path is a symbolic link.
+ * EPERM: not a BPF file system, or not to be trusted.
+ * EACCES: no permission; or fs.protected_symlinks refuses a link before this function does.
+ * EMFILE, ENFILE, ENOMEM, ENOSPC, ENOSYS: as open(2) and mkdir(2) have it.
  */
 static inline int tld_pin_open(struct tld_pin *pin, const char *path, int flags)
 {
@@ -266,7 +276,10 @@ static inline int tld_pin_open(struct tld_pin *pin, const char *path, int flags)
 
 	pin->dir = -1;
 	pin->flags = flags;
+	pin->made = false;
 	pin->why = NULL;
+	if (flags == (TLD_PIN_MAKE | TLD_PIN_ANY))
+		return -EINVAL;
 	err = tld_pin__split(pin, path);
 	if (err)
 		return err;
@@ -275,6 +288,8 @@ static inline int tld_pin_open(struct tld_pin *pin, const char *path, int flags)
 		pin->dir = tld_pin__make_dir(pin);
 	if (pin->dir == -ELOOP)
 		return tld_pin__fail(pin, ELOOP, "a part of the path is a symbolic link");
+	if (pin->dir == -EPERM && !pin->why && strchr(pin->path, '.'))
+		return tld_pin__fail(pin, EINVAL, "the name of a directory has a dot");
 	return pin->dir < 0 ? pin->dir : tld_pin__judge(pin, pin->dir, false);
 }
 
@@ -295,23 +310,8 @@ static inline int tld_pin_get(struct tld_pin *pin)
 
 	if (fd < 0)
 		return fd;
-	close(fd);	/* in such a directory nobody else can replace it */
+	close(fd);	/* by name again: nobody else can replace it, but where TLD_PIN_ANY allows that */
 	return tld_pin__bpf(pin, BPF_OBJ_GET, 0);
-}
-
-/*
- * tld_pin_put() - pin a BPF object
- * @fd: descriptor of a map, program or link
- *
- * The pin belongs to the caller and has mode 0600, less the umask. What is there is not replaced.
- *
- * Return: 0, or a negative errno. EEXIST: there is something. EINVAL: @fd is no BPF object's.
- * EACCES, EPERM: no permission. ENOMEM, ENOSPC.
- */
-static inline int tld_pin_put(struct tld_pin *pin, int fd)
-{
-	pin->why = NULL;
-	return tld_pin__bpf(pin, BPF_OBJ_PIN, fd);
 }
 
 /*
@@ -319,10 +319,10 @@ static inline int tld_pin_put(struct tld_pin *pin, int fd)
  * @gid: the group, or (gid_t)-1 to leave it as it is
  * @mode: permissions, or 0 to leave them as they are
  *
- * At no moment may the new group do what only the old mode allows.
+ * The new group never has the permissions that the old mode gave to the old group.
  *
  * Return: 0, or a negative errno. ENOENT, ELOOP, EISDIR: there is no pin, or what is there is
- * none. EPERM: it is not to be trusted, or the caller may not change it.
+ * none. EPERM: it is not to be trusted, or the caller may not change it. ENOSYS: before Linux 6.6.
  */
 static inline int tld_pin_give(struct tld_pin *pin, gid_t gid, mode_t mode)
 {
@@ -356,16 +356,48 @@ static inline int tld_pin_remove(struct tld_pin *pin)
 }
 
 /*
+ * tld_pin_put() - pin a BPF object, for a group, with a mode
+ * @fd: descriptor of a map, program or link
+ * @gid: the group, or (gid_t)-1 for the caller's
+ * @mode: permissions; 0: 0600
+ *
+ * What is there is not replaced. Before group and mode are set the pin is for its owner alone. If
+ * they cannot be set, no pin is left.
+ *
+ * Return: 0, or a negative errno. EEXIST: there is something. EINVAL: @fd is no BPF object's.
+ * EACCES, EPERM: no permission. ENOMEM, ENOSPC. ENOSYS: before Linux 6.6.
+ */
+static inline int tld_pin_put(struct tld_pin *pin, int fd, gid_t gid, mode_t mode)
+{
+	const char *why;
+	int err;
+
+	pin->why = NULL;
+	err = tld_pin__bpf(pin, BPF_OBJ_PIN, fd);
+	if (err)
+		return err;
+	err = tld_pin_give(pin, gid, mode ? mode : 0600);
+	if (err) {
+		why = pin->why;
+		tld_pin_remove(pin);
+		pin->why = why;
+	}
+	return err;
+}
+
+/*
  * tld_pin_remove_dir() - remove the pin's directory if it is empty
  *
- * Return: 0, or a negative errno. ENOTEMPTY. ENOENT, ELOOP: the path leads elsewhere by now.
- * EACCES, EPERM.
+ * Return: 0, or a negative errno. ENOTEMPTY. ENOENT: another directory is at the path by now, or
+ * none. EACCES, EPERM.
  */
 static inline int tld_pin_remove_dir(struct tld_pin *pin)
 {
 	char *slash = strrchr(pin->path, '/');
-	int above, err;
+	struct stat opened, there;
+	int above, err = -ENOENT;
 
+	pin->why = NULL;
 	if (!slash)
 		return -EBUSY;
 	*slash = 0;
@@ -373,7 +405,9 @@ static inline int tld_pin_remove_dir(struct tld_pin *pin)
 	*slash = '/';
 	if (above < 0)
 		return above;
-	err = unlinkat(above, slash + 1, AT_REMOVEDIR) ? -errno : 0;
+	if (!fstat(pin->dir, &opened) && !fstatat(above, slash + 1, &there, AT_SYMLINK_NOFOLLOW) &&
+	    opened.st_dev == there.st_dev && opened.st_ino == there.st_ino)
+		err = unlinkat(above, slash + 1, AT_REMOVEDIR) ? -errno : 0;
 	close(above);
 	return err;
 }

@@ -30,7 +30,7 @@ bench: bench-programs ## what it all costs beside its peers, in a minute (root);
 .PHONY: bench-programs
 bench-programs: all $(BENCH_PROGRAMS:%=$(BENCH)/%) $(BENCH_OBJECTS) $(BENCH_NOTHINGS)
 
--include $(wildcard $(BENCH)/*.d)
+-include $(call dependencies,$(BENCH)/*.d)
 
 # Where the kernel source is, and a link to it. Without one, why; a directory has that as a C
 # string, and the rows that need the source say so. Changes only when that does.

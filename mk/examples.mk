@@ -41,7 +41,7 @@ $(eval $(call example,http-load,$(HTTP_LOAD_SOURCES),,-Wpedantic -pthread))
 $(eval $(call example,scx_hint,$(SCX_HINT_SOURCES),$(EXAMPLES)/scx_hint.skel.h,-I$(EXAMPLES) $(LIBBPF)))
 $(eval $(call example,sched_load,$(SCHED_LOAD_SOURCES),$(BUILD)/libtld.so,$(EXAMPLE_TLD)))
 
--include $(wildcard $(EXAMPLES)/*.d)
+-include $(call dependencies,$(EXAMPLES)/*.d)
 
 # --- What a person runs -------------------------------------------------------------------
 

@@ -284,4 +284,4 @@ $(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) $(VM)/init examples/sched_demo/gue
 	$(call say,CPIO)
 	$(Q)$(VM)/initramfs.sh $@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-x86-64/bin/busybox @/ $^
 
--include $(wildcard $(GUEST)/*/*.d $(GUEST)/*/*/*.d)
+-include $(call dependencies,$(GUEST)/*/*.d $(GUEST)/*/*/*.d)

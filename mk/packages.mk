@@ -12,19 +12,24 @@ PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch6
 
 # --- Where it is built ------------------------------------------------------
 
-# What lies in the build folder is run, by root too: sudo make demo. Judged before anything there is
-# believed, and again when it was made.
-TRUSTED = mk/trusted.sh $(BUILD) .
-NOT_TRUSTED := $(if $(filter clean,$(MAKECMDGOALS)),,$(shell [ ! -e $(BUILD) ] || $(TRUSTED)))
-ifneq ($(NOT_TRUSTED),)
-$(error $(NOT_TRUSTED): what is built here could be replaced. Remove it, or name another folder by BUILD=)
+# What lies in the build folder is run, by root too (sudo make demo), and make itself reads the
+# dependencies that compilers wrote there. So the folder is checked before anything is read from it.
+# make clean, help and uninstall read nothing.
+READS_BUILD = $(filter-out clean help uninstall,$(or $(MAKECMDGOALS),all))
+ifneq ($(READS_BUILD),)
+TRUSTED := $(shell mkdir -p $(BUILD) && sh mk/trusted.sh $(BUILD) . && echo yes)
+ifneq ($(TRUSTED),yes)
+$(error $(or $(TRUSTED),$(BUILD) cannot be made): what is built there could be replaced. Remove that folder, or name another one by BUILD=)
 endif
+endif
+# Files that compilers wrote; $(1): patterns.
+dependencies = $(if $(READS_BUILD),$(wildcard $(1)))
 
 # --- What must be installed -------------------------------------------------
 
 # Installs the missing ones of the packages $(1), or says how. One at a time: apt locks others out.
 define need_packages
-@mkdir -p $(BUILD) && $(TRUSTED) || exit 1; exec 9>$(BUILD)/.apt; flock 9; \
+@exec 9>$(BUILD)/.apt; flock 9; \
 if command -v dpkg-query >/dev/null; then \
 	missing=$$(for package in $(1); do \
 		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; \
@@ -52,8 +57,7 @@ $(BUILD)/.packages-test:
 	$(call need_packages,$(PACKAGES_TEST))
 
 $(BUILD)/.swift:
-	@mkdir -p $(BUILD) && $(TRUSTED) || exit 1; \
-	version=$$($(SWIFTC) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p'); \
+	@version=$$($(SWIFTC) --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p'); \
 	set -- $$version; \
 	if [ $$# = 2 ] && [ $$(($$1 * 1000 + $$2)) -ge 6002 ]; then touch $@; \
 	else echo "libtld is built with Swift 6.2 or newer, found $${1:-none}$${2:+.$$2}: get it from https://www.swift.org/install/linux and put swiftc into PATH, or run make SWIFTC=/path/to/swiftc" >&2; exit 1; fi

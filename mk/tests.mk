@@ -74,7 +74,7 @@ $(T)/load_variants/variants: $(RUN)/libbpf_headers.sh $(wildcard tests-c/bpf/loa
 	$(Q)tests-c/bpf/load/load.sh $(@D) "$(BPF_CFLAGS) -I$(SUPPORT)/bpf" $(LOAD_CLANGS)
 $(T)/load: $(T)/load_variants/variants
 
--include $(wildcard $(T)/*.d)
+-include $(call dependencies,$(T)/*.d)
 
 .PHONY: test-programs
 test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(addprefix $(EXAMPLES)/,oncpu dispatcher http http-load \

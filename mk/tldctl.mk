@@ -22,7 +22,7 @@ $(TLDCTL_BUILD)/%.bpf.o: Sources/CTLDCTL/%.bpf.c | $(BUILD)/.swift $(BUILD)/.pac
 $(TLDCTL_BUILD)/%.skel.h: $(TLDCTL_BUILD)/%.bpf.o
 	$(call bpf_skeleton,$*_bpf)
 
--include $(wildcard $(TLDCTL_BUILD)/*.d)
+-include $(call dependencies,$(TLDCTL_BUILD)/*.d)
 
 # The Swift runtime goes in, and libstdc++ and libgcc, which it wants, go in as well, so
 # that the one file needs of the system only libc, libbpf, libelf and zlib. The linker

@@ -312,13 +312,6 @@ int ctldctl_try_program(void)
 	return err;
 }
 
-int ctldctl_directory_open(const char *path)
-{
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
 __u64 ctldctl_memlock(void)
 {
 	struct rlimit limit;

@@ -7,10 +7,10 @@
 
 #include "ctldctl.h"
 
-/* What went wrong, for Swift: the pin itself is gone by then. */
-static int conclude(struct tld_pin *pin, int err, const char **why)
+/* The words are literals: they outlive the pin. */
+static int conclude(struct tld_pin *pin, int err, const char *why, const char **said)
 {
-	*why = err ? pin->why : NULL;
+	*said = err ? why : NULL;
 	tld_pin_close(pin);
 	return err;
 }
@@ -19,36 +19,30 @@ int ctldctl_pin_make(int map_fd, const char *path, gid_t gid, mode_t mode, const
 {
 	struct tld_pin pin;
 	int err = tld_pin_open(&pin, path, TLD_PIN_MAKE);
+	const char *words;
 
-	if (err)
-		return conclude(&pin, err, why);
-	err = tld_pin_put(&pin, map_fd);
-	if (!err) {
-		err = tld_pin_give(&pin, gid, mode);
-		if (err)
-			tld_pin_remove(&pin);
-	}
-	if (err)
-		tld_pin_remove_dir(&pin); /* unless it is in use */
-	return conclude(&pin, err, why);
+	if (!err)
+		err = tld_pin_put(&pin, map_fd, gid, mode);
+	words = pin.why;
+	if (err && pin.made)
+		tld_pin_remove_dir(&pin);
+	return conclude(&pin, err, words, why);
 }
 
 int ctldctl_pin_remove(const char *path, __u32 map_id, const char **why)
 {
 	struct ctldctl_map map;
 	struct tld_pin pin;
-	int err = tld_pin_open(&pin, path, TLD_PIN_ANY), fd = -1;
+	int err = tld_pin_open(&pin, path, TLD_PIN_ANY), fd = err ? err : tld_pin_get(&pin);
 
-	if (!err)
-		fd = tld_pin_get(&pin);
-	if (err || fd < 0)
-		return conclude(&pin, err ? err : fd, why);
-	if (ctldctl_map_describe(fd, &map) || map.id != map_id)
-		err = -ESTALE; /* replaced since the caller looked */
+	if (fd < 0)
+		return conclude(&pin, fd, pin.why, why);
+	err = ctldctl_map_describe(fd, &map);
 	close(fd);
+	if (err || map.id != map_id)
+		return conclude(&pin, -ESTALE, "another object was pinned there at this moment", why);
+	err = tld_pin_remove(&pin);
 	if (!err)
-		err = tld_pin_remove(&pin);
-	if (!err)
-		tld_pin_remove_dir(&pin);
-	return conclude(&pin, err, why);
+		tld_pin_remove_dir(&pin); /* if nothing else is in it */
+	return conclude(&pin, err, NULL, why);
 }

@@ -67,40 +67,32 @@ struct ReplacedFile: ~Copyable {
 
   private static func opened(_ path: String, in directory: String, _ name: String) throws(Failure) -> Opened {
     let place = ctldctl_directory_open(directory)
-    guard place >= 0 else { throw failure(path, -place) }
+    guard place >= 0 else { throw place == -EPERM ? strangers(path) : failure(path, -place) }
     do throws(Failure) {
+      guard !name.isEmpty else { throw failure(path, path.isEmpty ? ENOENT : EISDIR) }
       let found = try look(path, place, name)
       guard let found, found.st_mode & S_IFMT != S_IFREG else {
-        let temporary = "\(name).tmp.\(sixLetters())"
-        // As the umask lets it be, or as the file is that is replaced.
-        let fd = openat(place, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        let temporary = temporaryName(name)
+        // No more open than the file that is replaced; a new one is as the umask lets it be.
+        let mode = found.map { $0.st_mode & 0o777 } ?? 0o666
+        let fd = openat(place, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard fd >= 0 else { throw failure(path, errno) }
-        if let found { _ = fchmod(fd, found.st_mode & 0o777) }
+        if found != nil { _ = fchmod(fd, mode) }
         return (place, fd, temporary)
       }
-      return (place, try openInPlace(path, place, name, isLink: found.st_mode & S_IFMT == S_IFLNK), nil)
+      let fd = ctldctl_stream_open(place, name)
+      guard fd >= 0 else { throw fd == -EPERM ? strangers(path) : failure(path, -fd) }
+      return (place, fd, nil)
     } catch {
       close(place)
       throw error
     }
   }
 
-  /// A pipe or a device.
-  private static func openInPlace(_ path: String, _ directory: Int32, _ name: String, isLink: Bool) throws(Failure) -> Int32 {
-    let fd = openat(directory, name, O_WRONLY | O_CLOEXEC | (isLink ? 0 : O_NOFOLLOW))
-    guard fd >= 0 else { throw failure(path, errno) }
-    var found = stat()
-    guard fstat(fd, &found) == 0, found.st_mode & S_IFMT != S_IFREG else {
-      close(fd)
-      throw failure(path, EEXIST)  // it was another one a moment ago
-    }
-    return fd
-  }
-
-  /// What is at the place; nil: nothing. Throws where it must not be touched: what is somebody
-  /// else's in a directory such as /tmp, as the kernel's fs.protected_* rules have it, whatever
-  /// they are set to; and a link, unless it is root's or the caller's own and leads to a pipe or a
-  /// device, as /dev/stdout does.
+  /// What is at the place; nil: nothing. Throws where it must not be touched:
+  /// - a link of another user; a link to a file, whoever owns it;
+  /// - a file of another user in a directory such as /tmp, sticky and written by others, as the
+  ///   kernel has it where fs.protected_regular is set.
   private static func look(_ path: String, _ directory: Int32, _ name: String) throws(Failure) -> stat? {
     var found = stat(), around = stat(), target = stat()
     guard fstatat(directory, name, &found, AT_SYMLINK_NOFOLLOW) == 0 else {
@@ -108,16 +100,18 @@ struct ReplacedFile: ~Copyable {
       return nil
     }
     guard fstat(directory, &around) == 0 else { throw failure(path, errno) }
-    let isLink = found.st_mode & S_IFMT == S_IFLNK
-    let isShared = around.st_mode & S_ISVTX != 0 && around.st_mode & 0o022 != 0 && found.st_uid != around.st_uid
-    guard found.st_uid == geteuid() || found.st_uid == 0 || !(isShared || isLink) else {
-      throw Failure(.noPermission, "\(escaped(path)) belongs to another user", advice: "choose a directory that only you may write")
-    }
-    guard isLink else { return found }
-    guard fstatat(directory, name, &target, 0) == 0, target.st_mode & S_IFMT != S_IFREG else {
-      throw Failure(
-        .other, "\(escaped(path)) is a symbolic link", why: "what a link leads to is not replaced",
-        advice: "name the file itself, or - for standard output")
+    switch found.st_mode & S_IFMT {
+    case S_IFREG:
+      let isShared = around.st_mode & S_ISVTX != 0 && around.st_mode & 0o022 != 0
+      guard !isShared || found.st_uid == geteuid() || found.st_uid == around.st_uid && geteuid() == 0 else { throw strangers(path) }
+    case S_IFLNK:
+      guard found.st_uid == geteuid() || found.st_uid == 0 else { throw strangers(path) }
+      guard fstatat(directory, name, &target, 0) == 0, target.st_mode & S_IFMT != S_IFREG else {
+        throw Failure(
+          .other, "\(escaped(path)) is a symbolic link", why: "what a link leads to is not replaced",
+          advice: "name the file itself, or - for standard output")
+      }
+    default: break
     }
     return found
   }
@@ -127,8 +121,16 @@ struct ReplacedFile: ~Copyable {
     return (slash == path.startIndex ? "/" : String(path[..<slash]), String(path[path.index(after: slash)...]))
   }
 
-  private static func sixLetters() -> String {
-    String((0..<6).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement()! })
+  /// Beside it; a name has 255 bytes at most.
+  private static func temporaryName(_ name: String) -> String {
+    let letters = String((0..<6).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement()! })
+    return "\(name.utf8.count < 240 ? name : "tldctl").tmp.\(letters)"
+  }
+
+  private static func strangers(_ path: String) -> Failure {
+    Failure(
+      .noPermission, "\(escaped(path)) belongs to another user, or a link of another user leads there",
+      advice: "choose a directory that only you may write")
   }
 
   private static func failure(_ path: String, _ code: Int32) -> Failure {

@@ -119,10 +119,11 @@ static int find_group(gid_t *gid)
 	return -ENOENT;
 }
 
-static int put_pin(const struct bpf_map *map)
+static int put_pin(const struct bpf_map *map, gid_t gid)
 {
 	tld_pin_close(&pin);
-	return tld_pin_open(&pin, options.pin, TLD_PIN_MAKE) ?: tld_pin_put(&pin, bpf_map__fd(map));
+	return tld_pin_open(&pin, options.pin, TLD_PIN_MAKE) ?:
+	       tld_pin_put(&pin, bpf_map__fd(map), gid, options.mode);
 }
 
 static int pin_map(const struct bpf_map *map)
@@ -133,8 +134,8 @@ static int pin_map(const struct bpf_map *map)
 	if (err)
 		return err;
 	if (!is_pinned)
-		err = put_pin(map);
-	if (!err && (options.group || options.mode))
+		err = put_pin(map, gid);
+	else if (options.group || options.mode)
 		err = tld_pin_give(&pin, gid, options.mode);
 	return err ? complain_of_pin(err) : 0;
 }

@@ -59,9 +59,7 @@ static int pin_at(const char *path)
 	int map = data_map(V2_SIZE), err = tld_pin_open(&place, path, TLD_PIN_MAKE);
 
 	if (!err)
-		err = tld_pin_put(&place, map);
-	if (!err)
-		err = tld_pin_give(&place, HINTERS, 0660);
+		err = tld_pin_put(&place, map, HINTERS, 0660);
 	close(map);
 	return err;
 }
@@ -92,7 +90,7 @@ static void pinned_and_given(void)
 	ok(fd >= 0 && map_id(fd), "what is pinned can be opened");
 	is(fcntl(fd, F_GETFD), FD_CLOEXEC, "close-on-exec");
 	is(fcntl(place.dir, F_GETFD), FD_CLOEXEC, "as the directory is");
-	is(tld_pin_put(&place, fd), -EEXIST, "what is there is not replaced");
+	is(tld_pin_put(&place, fd, HINTERS, 0660), -EEXIST, "what is there is not replaced");
 	is(tld_pin_give(&place, (gid_t)-1, 0), 0, "nothing asked for");
 	is_like(MAP, 0660, 0, HINTERS, "nothing changed");
 	is(tld_pin_give(&place, (gid_t)-1, 0600), 0, "only a mode");
@@ -217,6 +215,83 @@ static void strange_pin(void)
 	is(tld_pin_remove(&place), 0, "so that it can be removed");
 }
 
+/*
+ * Strangers may change what is at the path after the directory was judged, if those above let them.
+ * All goes on in the directory that was judged.
+ */
+static void moved_directory(void)
+{
+	int map = data_map(V2_SIZE), before;
+
+	begin();
+	is(tld_pin_open(&place, MAP, TLD_PIN_MAKE), 0, "a directory is made");
+	must(rename(DIRECTORY, BPFFS "/moved") || mkdir(DIRECTORY, 0755) || symlink(SHADOW, MAP));
+	before = open_descriptors();
+	is(tld_pin_put(&place, map, HINTERS, 0660), 0, "another is at its path by then; a map is pinned");
+	is_like(BPFFS "/moved/tld_data_map", 0660, 0, HINTERS, "in the one that was judged");
+	is(tld_pin_give(&place, 0, 0640), 0, "and given away");
+	is_like(BPFFS "/moved/tld_data_map", 0640, 0, 0, "there");
+	must(unlink(MAP) || bpf_obj_pin(data_map(V2_SIZE), MAP));
+	is(map_id(tld_pin_get(&place)), map_id(map), "and opened");
+	is(open_descriptors(), before + 2, "with no descriptor left open but this one, and the other map's");
+	is(tld_pin_remove(&place), 0, "and removed");
+	ok(access(BPFFS "/moved/tld_data_map", F_OK) && !access(MAP, F_OK), "there, and not at the path");
+	must(unlink(MAP));
+	is(tld_pin_remove_dir(&place), -ENOENT, "the other directory is not removed for it");
+	is(access(DIRECTORY, F_OK), 0, "it is still there");
+	shadow_is_as_it_was();
+}
+
+/* A pin becomes a link, or a stranger's, after its directory was judged: a loader put it there. */
+static void changed_pin(void)
+{
+	int map = data_map(V2_SIZE);
+
+	begin();
+	is(pin_at(MAP), 0, "a map is pinned");
+	must(rename(MAP, DIRECTORY "/other") || symlink("other", MAP));
+	is(tld_pin_give(&place, 0, 0666), -ELOOP, "a link to a pin is no pin");
+	ok(!strcmp(tld_pin_error(&place, -ELOOP), "the pin is a symbolic link"), "which is said");
+	is(tld_pin_get(&place), -ELOOP, "nor opened");
+	is(tld_pin_put(&place, map, 0, 0666), -EEXIST, "nor replaced");
+	is_like(DIRECTORY "/other", 0660, 0, HINTERS, "what it leads to is as it was");
+	tld_pin_close(&place);
+}
+
+/* What another loader made at the same moment is judged like all else. */
+static void deep_directories(void)
+{
+	begin();
+	must(mkdir(BPFFS "/a", 0755) || mkdir(BPFFS "/a/b", 0755) || mkdir(BPFFS "/a/b/c", 0755));
+	is(pin_at(BPFFS "/a/b/c/map"), 0, "a directory deep down is taken");
+	tld_pin_close(&place);
+	must(chmod(BPFFS "/a", 0777));
+	refused(BPFFS "/a/b/c/other", EPERM, "others may rename what is in a directory above it");
+	must(chmod(BPFFS "/a", 01777));
+	is(pin_at(BPFFS "/a/b/c/other"), 0, "unless the one that others may write is sticky");
+	tld_pin_close(&place);
+	must(chmod(BPFFS "/a", 0755) || chown(BPFFS "/a", STRANGER, STRANGER));
+	refused(BPFFS "/a/b/c/third", EPERM, "a directory above it belongs to another user");
+	is(tld_pin_open(&place, PLACE "/map", TLD_PIN_ANY), -EPERM, "no directory of another file system");
+	is(tld_pin_open(&place, MAP, TLD_PIN_ANY | TLD_PIN_MAKE), -EINVAL, "to look, none is made");
+}
+
+/* Where group and mode cannot be set, no pin is left for the next start to trip over. */
+static void cannot_be_given(void)
+{
+	int map = data_map(V2_SIZE), before;
+
+	begin();
+	must(seteuid(STRANGER));
+	is(tld_pin_open(&place, MAP, TLD_PIN_MAKE), 0, "another user has a directory");
+	before = open_descriptors();
+	is(tld_pin_put(&place, map, HINTERS, 0660), -EPERM, "that is not in the group cannot pin for it");
+	is(access(MAP, F_OK), -1, "and leaves no pin");
+	is(open_descriptors(), before, "and no descriptor");
+	is(tld_pin_put(&place, map, (gid_t)-1, 0600), 0, "so that it can pin for itself");
+	must(seteuid(0));
+}
+
 /* A loader that is not root has what it made itself, and root's. */
 static void own_directory(void)
 {
@@ -228,7 +303,8 @@ static void own_directory(void)
 	is(tld_pin_open(&place, BPFFS "/more/map", TLD_PIN_ANY), -ENOENT, "there is no other");
 	is(tld_pin_open(&place, MAP, 0), 0, "it is there again");
 	must(seteuid(0));
-	is(tld_pin_put(&place, data_map(V2_SIZE)), 0, "a map is pinned");
+	is(tld_pin_put(&place, data_map(V2_SIZE), (gid_t)-1, 0), 0, "a map is pinned");
+	is_like(MAP, 0600, 0, 0, "for its owner alone where nothing else is asked for");
 	must(lchown(MAP, STRANGER, 0) || chmod(MAP, 0640) || seteuid(STRANGER));
 	is(tld_pin_give(&place, HINTERS, 0660), -EPERM, "its owner cannot give it to a group of others");
 	is_like(MAP, 0640, STRANGER, 0, "it is as it was");
@@ -255,13 +331,14 @@ static void odd_paths(void)
 	refused(PLACE "/map", EPERM, "not in a BPF file system");
 	refused(PLACE "/new/map", EPERM, "not in a BPF file system");
 	is(access(PLACE "/new", F_OK), -1, "nothing is made there");
+	refused(BPFFS "/a.b/map", EINVAL, "the name of a directory has a dot");
 	refused("/map", EPERM, "not in a BPF file system");
 	refused(SHADOW "/map", ENOTDIR, "Not a directory");
 	is(pin_at("/" BPFFS "//sched///tld_data_map"), 0, "more than one slash is one");
 	is_like(MAP, 0660, 0, HINTERS, "which leads to the pin");
 	tld_pin_close(&place);
 	is(tld_pin_open(&place, MAP, 0), 0, "the directory is good");
-	is(tld_pin_put(&place, -1), -EINVAL, "what is no descriptor is not pinned");
+	is(tld_pin_put(&place, -1, HINTERS, 0660), -EINVAL, "what is no descriptor is not pinned");
 	tld_pin_close(&place);
 }
 
@@ -275,6 +352,10 @@ int main(void)
 	in_child(linked_directory);
 	in_child(linked_pin);
 	in_child(strange_pin);
+	in_child(moved_directory);
+	in_child(changed_pin);
+	in_child(deep_directories);
+	in_child(cannot_be_given);
 	in_child(own_directory);
 	in_child(odd_paths);
 	return tap_done();

@@ -428,7 +428,7 @@ def tree(top):
         status = os.lstat(one)
         inside = os.readlink(one) if os.path.islink(one) else ""
         if os.path.isfile(one) and not inside:
-            with open(one, encoding="utf-8") as stream:
+            with open(one, "rb") as stream:
                 inside = stream.read(40)
         found[name] = (oct(status.st_mode), status.st_uid, inside)
     return found

@@ -62,6 +62,20 @@ int ctldctl_pin_make(int map_fd, const char *path, gid_t gid, mode_t mode, const
 /* Remove the pin of that map, and its directory if it is empty then. -ESTALE: it is another map's. */
 int ctldctl_pin_remove(const char *path, __u32 map_id, const char **why);
 
+/* --- Where a file is written ------------------------------------------------- */
+
+/*
+ * A descriptor (O_PATH) of a directory, for names in it. -EPERM: a symbolic link of another user
+ * leads there. -ELOOP, -ENOTDIR, -ENOENT and so on, as open(2).
+ */
+int ctldctl_directory_open(const char *path);
+
+/*
+ * Open a pipe or a character device to be written, also through a link. -EPERM: the pipe is
+ * another user's. -EEXIST: it is a file. -EISDIR. -ENXIO: something else, such as a disk.
+ */
+int ctldctl_stream_open(int dir, const char *name);
+
 /* --- Programs --------------------------------------------------------------- */
 
 #define CTLDCTL_PROGRAM_MAPS 256
@@ -113,9 +127,6 @@ int ctldctl_try_uptr(void);
 int ctldctl_try_program(void);
 
 int ctldctl_try_pidfd_thread(void);
-
-/* A descriptor of a directory, for names in it: it need not be readable. */
-int ctldctl_directory_open(const char *path);
 
 /* Bytes of memory that may be locked; ~0 for as many as there are. */
 __u64 ctldctl_memlock(void);
