@@ -211,6 +211,50 @@ def times_agree(formats, width):
     return recording, report
 
 
+def peak(process):
+    """The most memory that a process had until it ended, in MB. Its ru_maxrss would count ours."""
+    most = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError), open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
+            most = max([most] + [int(line.split()[1]) >> 10 for line in file if line.startswith("VmHWM:")])
+        time.sleep(0.01)
+    return most
+
+
+def flood():
+    program = Kinds("-s", "64", "-w", "32", "-t", "3")
+    recorder = Recorder(path("flood.json"), "--pid", program.pid)
+    own = program.do("flood 60000 20")["1"]
+    recorder.process.send_signal(signal.SIGINT)
+    memory = peak(recorder.process)
+    status, _, errors = recorder.end(None)
+    program.close()
+    recording = load(path("flood.json"))
+    is_((status, len(recording["values"]), recording["values_max"]), (0, 10000, 10000), "of 120,000 values the 10,000 most used are kept")
+    validated(recording, "tldctl-record.schema.json", "in a file that is as its schema says")
+    check(0 < memory < 100, "the recorder takes less than 100 MB", memory)
+    check("more than 10,000 values: the others are together; --values keeps more" in errors, "record says that there are others", errors)
+    report = json.loads(run("report", "--json", path("flood.json")).stdout)
+    validated(report, "tldctl-report.schema.json", "so does a report that is as its schema says")
+    lost, found = int(report["lost"]["ran_ns"]), by_value(report)["01" + 31 * "00"]["ran_ns"]
+    check(0.95 * own - lost < found < 1.05 * own, "the one value that is used all the time has its time, within 5 %", f"{found} {own} {lost}")
+    is_(report["others"]["ran_ns"] + sum(use["ran_ns"] for use in report["values"]), report["all"]["ran_ns"], "and all others have the rest")
+    shown = run("report", path("flood.json"), "--top", "3").stdout
+    is_(len(re.findall(r"^ +others  ", shown, re.M)), 2, "the table has them in a row, of all processes and of this one")
+    check("Only the 10,000 values with the most time are told apart" in shown, "and says why", shown)
+
+
+def quick():
+    """However fast the machine is: Python's own reader has the same file to read."""
+    begin = time.process_time()
+    load(path("flood.json"))
+    python = time.process_time() - begin
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    run("report", "--json", path("flood.json"))
+    took = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    check(took < 3 * python, "report takes no more than three times as long as it takes Python to read the file", f"{took} {python}")
+
+
 def without_switches():
     program = Kinds("-s", "24", "-t", "1")
     program.begin("spin 60000")
@@ -451,6 +495,8 @@ def terminal():
 def refusals():
     is_(run("record", "kind").returncode, 64, "record without a file is wrong use")
     is_(run("record", "-o", path("r.json"), "--duration", "-1", "kind").returncode, 64, "so is a duration below 0")
+    is_([run("record", "-o", path("r.json"), "--values", values, "kind").returncode for values in ("0", "1000001", "x")], [64] * 3,
+        "so is a number of values that is not 1 to 1,000,000")
     is_(run("record", "-o", path("r.json"), "x" * 62).returncode, 64, "so is a name that no TLD can have")
     is_(run("record", "-o", path("r.json"), "--duration", "1", "--pid", "4194303", "kind").returncode, 3, "a process that is not there is 3")
     is_(run("record", "-o", path("r.json"), "--duration", "1", "--map", "no such map", "kind").returncode, 3, "so is a map")
@@ -538,9 +584,11 @@ def bad_files(file):
     row = recording["stretches"][0]
     bad = {
         "an empty file": "", "half a file": good[:len(good) // 2], "a file with more behind it": good + "{}",
-        "another JSON": "[]", "another format": changed(format="x"), "another version": changed(version=2),
+        "another JSON": "[]", "another format": changed(format="x"), "another version": changed(version=3),
         "a file without rows": json.dumps({key: recording[key] for key in recording if key != "stretches"}),
-        "a task that is not there": changed(tasks=[]), "a value that is not there": changed(values=[]),
+        "a task that is not there": changed(version=1, tasks=[]), "a value that is not there": changed(version=1, values=[]),
+        "two tasks with one id": changed(tasks=recording["tasks"][:1] * 2), "two values with one id": changed(values=recording["values"][:1] * 2),
+        "a value without an id": changed(values=[{"size": 1, "bytes": "00"}]),
         "a row of text": changed(stretches=["x" * 9]), "a short row": changed(stretches=[row[:5]]),
         "a stretch that ends before": changed(stretches=[[row[1] + 1, row[0]] + row[2:]]),
         "a number that is too large": changed(stretches=[[0, 10 ** 30] + row[2:]]),
@@ -558,6 +606,11 @@ def bad_files(file):
     is_(os.path.exists(path("bad.svg")), False, "and nothing is drawn")
     is_(run("report", path("nothing")).returncode, 3, "a file that is not there is 3")
     is_(run("report", path("nothing"), "--format", "x").returncode, 64, "a format that is not there is wrong use")
+    # Where no value was dropped, ids are places.
+    with open(path("first.json"), "w", encoding="utf-8") as stream:
+        stream.write(changed(version=1, **{field: [{name: one[name] for name in one if name != "id"} for one in recording[field]]
+                                           for field in ("tasks", "values")}))
+    is_(run("report", path("first.json")).stdout, run("report", file).stdout, "a file of version 1 has the same report")
     # Lying in all numbers that may lie.
     most = 1 << 53
     with open(path("lies.json"), "w", encoding="utf-8") as stream:
@@ -591,6 +644,10 @@ def main():
     table(path("a.json"))
     picture(path("a.json"), "sleeping")
     trace(path("a.json"))
+    flood()
+    quick()
+    picture(path("flood.json"), "flooded")
+    trace(path("flood.json"))
     bad_files(path("a.json"))
     without_switches()
     each_switch()

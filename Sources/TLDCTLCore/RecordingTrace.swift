@@ -51,11 +51,12 @@ public struct RecordingTrace {
 
   private mutating func add(_ stretch: Stretch) {
     guard let value = stretch.value else { return }
-    let task = recording.tasks[stretch.task], title = text(naming.text(value))
+    let task = recording.task(stretch.task), title = text(naming.text(value))
     let length = stretch.end - stretch.begin
     slice(
       title, "on-cpu", pid: Self.processors, tid: Self.processors + UInt32(stretch.cpu), stretch.begin, length,
       "\"pid\":\(task.pid),\"tid\":\(task.tid),\"comm\":\(text(escaped(task.comm))),\"mixed\":\(stretch.isMixed)")
+    guard stretch.task < recording.tasks.count else { return }
     if let waited = stretch.wakeup, waited <= stretch.begin {
       slice(
         text("woken, waits"), "wake-up", pid: task.pid, tid: task.tid, stretch.begin - waited, waited,
