@@ -42,6 +42,23 @@ import Testing
     #expect(lost <= total / UInt64(most))
   }
 
+  @Test("A key that becomes heavy late stays, though others that are not used any more were heavier")
+  func late() {
+    var used = MostUsed<Int, Void>(most: 10)
+    for key in 1...10 { _ = used.use(-key, (), weight: 1000) }
+    var total: UInt64 = 10_000, late: UInt64 = 0
+    for fresh in 1...20_000 {
+      _ = used.use(fresh, (), weight: 1)
+      if fresh % 5 == 0 {
+        _ = used.use(0, (), weight: 1)
+        late += 1
+      }
+      total += fresh % 5 == 0 ? 2 : 1
+    }
+    #expect(late > total / 10)
+    #expect(used.finish().contains { $0.key == 0 })
+  }
+
   @Test("A key that went and comes again has another id, and no more than twice as many are kept")
   func bound() {
     var used = MostUsed<Int, Void>(most: 4)
