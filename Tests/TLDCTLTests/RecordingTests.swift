@@ -43,6 +43,12 @@ private func written(_ recording: Recording, mostValues: Int = 1000, mostTasks: 
   return writer.bytes
 }
 
+private func traced(_ recording: Recording, _ naming: ValueNames) -> [UInt8] {
+  var bytes: [UInt8] = []
+  RecordingTrace.write(recording, naming) { bytes += $0 }
+  return bytes
+}
+
 @Suite struct RecordingTests {
   @Test("A recording that is written and read is the same")
   func roundTrip() throws {
@@ -147,7 +153,7 @@ private func written(_ recording: Recording, mostValues: Int = 1000, mostTasks: 
         guard let recording = try? Recording(file: changed, title: "x") else { continue }
         let summary = OnCPU(recording), naming = ValueNames(recording, ValueTypes())
         _ = RecordingPicture.draw(recording, summary, naming).svg
-        _ = RecordingTrace.serialized(recording, naming)
+        _ = traced(recording, naming)
         _ = RecordingJSON.report(recording, summary, ValueTypes()).serialized
         _ = RecordingText.lines(recording, summary, naming, most: 3, limit: 40)
       }
@@ -251,7 +257,7 @@ private var withOthers: Recording {
 
   @Test("In the trace their slices are on the processor's track, and on those of threads that are told apart")
   func trace() {
-    let trace = String(decoding: RecordingTrace.serialized(withOthers, naming), as: UTF8.self)
+    let trace = String(decoding: traced(withOthers, naming), as: UTF8.self)
     let cpu = 1 << 22
     #expect(trace.matches(of: /"name":"others","cat":"on-cpu","pid":(\d+),"tid":(\d+)/).map { "\($0.1) \($0.2)" } == [
       "\(cpu) \(cpu + 1)", "10 11", "\(cpu) \(cpu + 1)",
@@ -395,7 +401,7 @@ private var withOthers: Recording {
   @Test("A trace is JSON, with microseconds, and a slice for each stretch on both tracks")
   func trace() throws {
     let recording = sample(values: 2, stretches: 6)
-    var scanner = JSONScanner(RecordingTrace.serialized(recording, ValueNames(recording, ValueTypes())))
+    var scanner = JSONScanner(traced(recording, ValueNames(recording, ValueTypes())))
     var slices = 0, names = 0, times: [String] = []
     try scanner.object { scanner, name in
       guard name == "traceEvents" else { return try scanner.skip() }
@@ -421,7 +427,7 @@ private var withOthers: Recording {
       Stretch(begin: 9_001, end: 12_345, cpu: 1, task: 1, before: 0, after: 1, ran: 3_000, wakeup: 2_000),
       Stretch(begin: 1_000, end: 2_500, cpu: 0, task: 0, before: 0, after: 0, ran: 1_400, wakeup: 5_000),
     ]
-    let json = try JSONSerialization.jsonObject(with: Data(RecordingTrace.serialized(recording, ValueNames(recording, ValueTypes()))))
+    let json = try JSONSerialization.jsonObject(with: Data(traced(recording, ValueNames(recording, ValueTypes()))))
     let events = try #require((json as? [String: Any])?["traceEvents"] as? [[String: Any]])
     let found = events.map { event in
       let args = (event["args"] as? [String: Any] ?? [:]).map { "\($0)=\($1)" }.sorted().joined(separator: " ")
