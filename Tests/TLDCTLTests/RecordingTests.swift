@@ -245,7 +245,7 @@ private var withOthers: Recording {
     #expect(all["others"] is NSNull)
   }
 
-  @Test("In the picture they have the last fill, and the last row with its own number of them unsaid")
+  @Test("In the picture they have the last fill and the last row")
   func picture() {
     let drawing = RecordingPicture.draw(withOthers, summary, naming), svg = String(decoding: drawing.svg, as: UTF8.self)
     #expect(drawing.texts.filter { $0.text == "others" }.count == 1)
