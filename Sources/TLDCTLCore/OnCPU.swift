@@ -5,7 +5,7 @@
 
 /// Wake-up latencies of one kind.
 public struct Latencies: Equatable, Sendable {
-  private var sorted: [UInt64] = []
+  fileprivate private(set) var sorted: [UInt64] = []
 
   public init(_ latencies: some Sequence<UInt64>) { sorted = latencies.sorted() }
 
@@ -37,37 +37,58 @@ public struct ValueUse: Equatable, Sendable {
   public let use: Use
 }
 
+/// A process, or all threads together that the recording does not tell apart: pid 0.
 public struct ProcessUse: Equatable, Sendable {
   public let pid: UInt32
   public let name: [UInt8]
   public let threads: Int
   public let use: Use
   public let values: [ValueUse]
+  public let others: Use?
 }
 
 public struct OnCPU: Equatable, Sendable {
   public let all: Use
   /// Most time first.
   public let values: [ValueUse]
+  /// All values together that the recording does not tell apart; nil: there are none.
+  public let others: Use?
   public let processes: [ProcessUse]
 
   public init(_ recording: Recording) {
-    var all = Tally(), values: [Int: Tally] = [:], processes: [UInt32: ProcessTally] = [:]
+    var whole = Tallies(known: recording.values.count), processes: [UInt32: ProcessTally] = [:]
     for stretch in recording.stretches {
-      all.add(stretch)
-      processes[recording.tasks[stretch.task].pid, default: ProcessTally()].add(stretch)
-      if let value = stretch.value { values[value, default: Tally()].add(time: stretch) }
-      if let value = stretch.before ?? stretch.after { values[value, default: Tally()].add(wakeup: stretch) }
+      whole.add(stretch)
+      let task = recording.task(stretch.task)
+      processes[task.pid, default: ProcessTally(known: recording.values.count)].add(stretch, of: task)
     }
-    self.all = all.use
-    self.values = Self.sorted(values)
-    self.processes = processes.map { $0.value.use(pid: $0.key, recording) }
+    all = whole.all.use
+    values = whole.sorted
+    others = whole.others
+    self.processes = processes.map { $0.value.use(pid: $0.key) }
       .sorted { ($1.use.ran, $0.pid) < ($0.use.ran, $1.pid) }
   }
 
-  fileprivate static func sorted(_ tallies: [Int: Tally]) -> [ValueUse] {
-    tallies.map { ValueUse(value: $0.key, use: $0.value.use) }
-      .sorted { ($1.use.ran, $0.value) < ($0.use.ran, $1.value) }
+  /// What a table has no row of its own for; nil: nothing.
+  func rest(after first: Int) -> Use? { Use.rest(of: values, after: first, others) }
+}
+
+extension ProcessUse {
+  func rest(after first: Int) -> Use? { Use.rest(of: values, after: first, others) }
+}
+
+extension Use {
+  fileprivate static func rest(of values: [ValueUse], after first: Int, _ others: Use?) -> Use? {
+    let uses = values.dropFirst(first).map(\.use) + (others.map { [$0] } ?? [])
+    guard !uses.isEmpty else { return nil }
+    var rest = Use()
+    for use in uses {
+      rest.ran = rest.ran.plus(use.ran)
+      rest.switches += use.switches
+      rest.mixed = rest.mixed.plus(use.mixed)
+    }
+    rest.latencies = Latencies(uses.lazy.map(\.latencies.sorted).joined())
+    return rest
   }
 }
 
@@ -97,23 +118,46 @@ private struct Tally {
   }
 }
 
-private struct ProcessTally {
+/// Of all values together, and of each.
+private struct Tallies {
+  /// Values with an index of their own; all others have this one.
+  let known: Int
   var all = Tally()
-  var values: [Int: Tally] = [:]
-  var tasks = Set<Int>()
-  var last = 0
+  private var values: [Int: Tally] = [:]
+
+  init(known: Int) { self.known = known }
 
   mutating func add(_ stretch: Stretch) {
     all.add(stretch)
-    tasks.insert(stretch.task)
-    last = stretch.task
-    if let value = stretch.value { values[value, default: Tally()].add(time: stretch) }
-    if let value = stretch.before ?? stretch.after { values[value, default: Tally()].add(wakeup: stretch) }
+    if let value = stretch.value { values[min(value, known), default: Tally()].add(time: stretch) }
+    if stretch.wakeup != nil, let value = stretch.before ?? stretch.after {
+      values[min(value, known), default: Tally()].add(wakeup: stretch)
+    }
   }
 
-  func use(pid: UInt32, _ recording: Recording) -> ProcessUse {
+  var sorted: [ValueUse] {
+    values.filter { $0.key < known }.map { ValueUse(value: $0.key, use: $0.value.use) }
+      .sorted { ($1.use.ran, $0.value) < ($0.use.ran, $1.value) }
+  }
+
+  var others: Use? { values[known]?.use }
+}
+
+private struct ProcessTally {
+  private var values: Tallies
+  private var tasks = Set<Int>()
+  private var name: [UInt8] = []
+
+  init(known: Int) { values = Tallies(known: known) }
+
+  mutating func add(_ stretch: Stretch, of task: RecordedTask) {
+    values.add(stretch)
+    tasks.insert(stretch.task)
+    name = task.process
+  }
+
+  func use(pid: UInt32) -> ProcessUse {
     ProcessUse(
-      pid: pid, name: recording.tasks[last].process, threads: tasks.count, use: all.use,
-      values: OnCPU.sorted(values))
+      pid: pid, name: name, threads: tasks.count, use: values.all.use, values: values.sorted, others: values.others)
   }
 }

@@ -55,9 +55,9 @@ public struct Stretch: Equatable, Sendable {
   public var begin: UInt64
   public var end: UInt64
   public var cpu: Int
-  /// Index of the task.
+  /// Index of the task. Those that the recording does not tell apart lead beyond the last one.
   public var task: Int
-  /// Indices of values; nil: the thread did not share the TLD then.
+  /// Indices of values, likewise; nil: the thread did not share the TLD then.
   public var before: Int?
   public var after: Int?
   /// By the scheduler's clock, which leaves out what interrupts and hypervisors took.
@@ -147,11 +147,19 @@ public struct Recording: Equatable, Sendable {
   public init() {}
 
   public static let format = "tldctl-record"
-  public static let version = 1
+  public static let version = 2
   /// What a row of a file has, in this order.
   public static let columns = [
     "begin_ns", "end_ns", "cpu", "task", "before", "after", "ran_ns", "wakeup_ns", "sample",
   ]
+
+  /// Where an index leads.
+  func task(_ index: Int) -> RecordedTask { index < tasks.count ? tasks[index] : .others }
+}
+
+extension RecordedTask {
+  /// All that are not told apart. No task has these ids.
+  static let others = RecordedTask(tid: 0, pid: 0, started: 0, comm: Array("others".utf8), process: Array("others".utf8))
 }
 
 extension UInt64 {

@@ -17,15 +17,19 @@ public enum RecordingJSON {
       ])),
       ("all", .object(summary.all.fields(of: summary.all.ran))),
       ("values", .array(summary.values.map { json($0, recording, summary, types) })),
+      ("others", json(summary.others, of: summary.all.ran)),
       ("processes", .array(summary.processes.map { process in
         .object([
           ("pid", .integer(process.pid)), ("process", .text(process.name)), ("threads", .integer(process.threads)),
         ] + process.use.fields(of: summary.all.ran) + [
-          ("values", .array(process.values.map { json($0, recording, summary, types) }))
+          ("values", .array(process.values.map { json($0, recording, summary, types) })),
+          ("others", json(process.others, of: summary.all.ran)),
         ])
       })),
     ])
   }
+
+  private static func json(_ others: Use?, of all: UInt64) -> JSON { others.map { .object($0.fields(of: all)) } ?? .null }
 
   private static func json(_ use: ValueUse, _ recording: Recording, _ summary: OnCPU, _ types: ValueTypes) -> JSON {
     let value = recording.values[use.value]

@@ -10,7 +10,7 @@ public struct RecordingPicture {
   private var drawing: Drawing
   /// Where the next part begins.
   private var top = 0.0
-  /// A value's fill; others share the last one.
+  /// A value's fill; those without share the last one.
   private var slots: [Int: Int] = [:]
 
   private static let width = 1000.0, margin = 24.0
@@ -38,7 +38,7 @@ public struct RecordingPicture {
         "\(naming.text($0.value)): \(duration($0.use.ran)) (\(share($0.use.ran, of: summary.all.ran)))"
       }.joined(separator: "; "))
     Palette.define(in: &drawing)
-    for (rank, use) in summary.values.enumerated() { slots[use.value] = min(rank, Palette.fills.count) }
+    for (rank, use) in summary.values.prefix(Palette.fills.count).enumerated() { slots[use.value] = rank }
   }
 
   // MARK: - Head
@@ -89,8 +89,8 @@ public struct RecordingPicture {
     let width = Self.plotRight - Self.plotLeft
     var timeline = Timeline(duration: recording.end.duration, columns: Int(width), slots: Palette.slots)
     for stretch in recording.stretches where stretch.cpu == cpu {
-      guard let value = stretch.value, let slot = slots[value] else { continue }
-      timeline.add(from: stretch.begin, to: stretch.end, slot: slot)
+      guard let value = stretch.value else { continue }
+      timeline.add(from: stretch.begin, to: stretch.end, slot: slots[value] ?? Palette.fills.count)
     }
     drawing.add(DrawnText("CPU \(cpu)", x: Self.plotLeft - 8, y: y + height / 2 + 4, anchor: .end))
     drawing.rectangle(x: Self.plotLeft, y: y, width: width, height: height, fill: "#f2f2f2")
@@ -157,14 +157,15 @@ public struct RecordingPicture {
     top += 28
     let most = rows.map(\.use.ran).max() ?? 0
     let longest = rows.compactMap { $0.use.latencies.percentile(99) }.max() ?? 0
-    for (slot, row) in rows.enumerated() {
-      draw(row, slot, most: most, longest: longest)
+    for row in rows {
+      draw(row, most: most, longest: longest)
       top += Self.rowHeight
     }
     top += 8
   }
 
   private struct Row {
+    let slot: Int
     let label: String
     let use: Use
   }
@@ -172,19 +173,19 @@ public struct RecordingPicture {
   /// The first values, and the others together.
   private var rows: [Row] {
     let shown = summary.values.prefix(Palette.fills.count)
-    var rows = shown.map { Row(label: naming.text($0.value), use: $0.use) }
-    if summary.values.count > shown.count {
-      rows.append(Row(label: "\(summary.values.count - shown.count) others", use: summary.rest(after: shown.count, recording)))
+    var rows = shown.enumerated().map { Row(slot: $0, label: naming.text($1.value), use: $1.use) }
+    if let rest = summary.rest(after: shown.count) {
+      rows.append(Row(slot: Palette.fills.count, label: summary.others(after: shown.count), use: rest))
     }
     return rows
   }
 
-  private mutating func draw(_ row: Row, _ slot: Int, most: UInt64, longest: UInt64) {
-    drawing.rectangle(x: Self.margin, y: top + 4, width: 16, height: 16, fill: Palette.fill(slot), stroke: "#111111")
+  private mutating func draw(_ row: Row, most: UInt64, longest: UInt64) {
+    drawing.rectangle(x: Self.margin, y: top + 4, width: 16, height: 16, fill: Palette.fill(row.slot), stroke: "#111111")
     drawing.add(DrawnText(cut(row.label, to: 18), x: Self.labelLeft, y: top + 17))
     drawing.rectangle(
       x: Self.barLeft, y: top + 2, width: Self.barWidth * part(row.use.ran, of: most), height: 20,
-      fill: Palette.fill(slot), stroke: "#111111")
+      fill: Palette.fill(row.slot), stroke: "#111111")
     drawing.add(DrawnText("\(duration(row.use.ran))  \(share(row.use.ran, of: summary.all.ran))", x: Self.timeLeft, y: top + 17))
     guard let middle = row.use.latencies.percentile(50), let high = row.use.latencies.percentile(99) else {
       drawing.add(DrawnText("never woken", x: Self.waitLeft, y: top + 17))
@@ -194,7 +195,7 @@ public struct RecordingPicture {
       let y = top + 14 * Double(index)
       drawing.rectangle(
         x: Self.waitLeft, y: y, width: Self.waitWidth * part(time, of: longest), height: 10,
-        fill: index == 0 ? "#111111" : Palette.fill(slot), stroke: "#111111")
+        fill: index == 0 ? "#111111" : Palette.fill(row.slot), stroke: "#111111")
       drawing.add(DrawnText("\(name) \(duration(time))", x: Self.waitText, y: y + 9, size: 11))
     }
   }

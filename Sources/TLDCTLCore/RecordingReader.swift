@@ -6,19 +6,10 @@
 extension Recording {
   /// `title` is what the file is called in messages.
   public init(file bytes: [UInt8], title: String) throws(Failure) {
-    self.init()
     do {
-      var scanner = JSONScanner(bytes)
-      var found = Set<String>()
-      try scanner.object { scanner, name in
-        guard found.insert(name).inserted else { throw scanner.fault("'\(escaped(name))' is there twice") }
-        try take(name, &scanner)
-      }
-      try scanner.end()
-      guard found.isSuperset(of: Self.required) else {
-        throw scanner.fault("'\(Self.required.subtracting(found).sorted()[0])' is missing")
-      }
-      try check(scanner)
+      var scanner = JSONScanner(bytes), parts = RecordingParts()
+      try parts.take(&scanner)
+      self = try parts.checked(scanner)
     } catch let fault as JSONFault {
       throw Failure(
         .other, "\(title) is no recording", why: "line \(fault.line): \(fault.words)",
@@ -28,50 +19,102 @@ extension Recording {
     }
   }
 
+}
+
+/// A file's parts, until all are there. Stretches have ids of tasks and values.
+private struct RecordingParts {
+  private var recording = Recording()
+  private var version = 0
+  private var taskIDs: [Int] = [], valueIDs: [Int] = []
+
   private static let required: Set<String> = [
     "format", "version", "name", "cpus", "columns", "stretches", "tasks", "values", "lost", "duration_ns",
   ]
 
+  mutating func take(_ scanner: inout JSONScanner) throws {
+    var found = Set<String>()
+    try scanner.object { scanner, name in
+      guard found.insert(name).inserted else { throw scanner.fault("'\(escaped(name))' is there twice") }
+      try take(name, &scanner)
+    }
+    try scanner.end()
+    guard found.isSuperset(of: Self.required) else {
+      throw scanner.fault("'\(Self.required.subtracting(found).sorted()[0])' is missing")
+    }
+  }
+
   private mutating func take(_ field: String, _ scanner: inout JSONScanner) throws {
     switch field {
     case "format":
-      guard try scanner.string() == Self.format else { throw scanner.fault("its format is another one") }
+      guard try scanner.string() == Recording.format else { throw scanner.fault("its format is another one") }
     case "version":
-      guard try scanner.integer() == Self.version else { throw scanner.fault("it was made by another version of tldctl") }
-    case "tool": header.tool = try scanner.string()
-    case "kernel": header.kernel = try scanner.string()
-    case "name": header.name = try scanner.escapedBytes()
-    case "pid": if !scanner.isNull() { header.pid = try scanner.integer() }
-    case "began_ns": header.began = try scanner.integer()
-    case "sample_hz": header.sampleRate = try scanner.integer()
-    case "cpus": try scanner.array { header.cpus.append(try $0.processor()) }
-    case "maps": try scanner.array { header.maps.append(try RecordedMap(&$0)) }
+      version = try scanner.integer()
+      guard (1...Recording.version).contains(version) else { throw scanner.fault("it was made by another version of tldctl") }
+    case "tool": recording.header.tool = try scanner.string()
+    case "kernel": recording.header.kernel = try scanner.string()
+    case "name": recording.header.name = try scanner.escapedBytes()
+    case "pid": if !scanner.isNull() { recording.header.pid = try scanner.integer() }
+    case "began_ns": recording.header.began = try scanner.integer()
+    case "sample_hz": recording.header.sampleRate = try scanner.integer()
+    case "cpus": try scanner.array { recording.header.cpus.append(try $0.processor()) }
+    case "maps": try scanner.array { recording.header.maps.append(try RecordedMap(&$0)) }
     case "columns":
       var columns: [String] = []
       try scanner.array { columns.append(try $0.string()) }
-      guard columns == Self.columns else { throw scanner.fault("its columns are others") }
-    case "stretches": try scanner.array { stretches.append(try Stretch(&$0)) }
-    case "tasks": try scanner.array { tasks.append(try RecordedTask(&$0)) }
-    case "values": try scanner.array { values.append(try RecordedValue(&$0)) }
-    case "lost": try scanner.array { end.lost.append(try Lost(&$0)) }
-    case "missed": end.missed = try scanner.integer()
-    case "duration_ns": end.duration = try scanner.time()
+      guard columns == Recording.columns else { throw scanner.fault("its columns are others") }
+    case "stretches": try scanner.array { recording.stretches.append(try Stretch(&$0)) }
+    case "tasks": try scanner.array { recording.tasks.append(try RecordedTask(&$0, id: { taskIDs.append($0) })) }
+    case "values": try scanner.array { recording.values.append(try RecordedValue(&$0, id: { valueIDs.append($0) })) }
+    case "lost": try scanner.array { recording.end.lost.append(try Lost(&$0)) }
+    case "missed": recording.end.missed = try scanner.integer()
+    case "duration_ns": recording.end.duration = try scanner.time()
     default: try scanner.skip()
     }
   }
 
   /// What only the whole can tell.
-  private mutating func check(_ scanner: JSONScanner) throws {
-    for stretch in stretches {
-      guard stretch.task < tasks.count, stretch.before ?? 0 < max(values.count, 1), stretch.after ?? 0 < max(values.count, 1),
-        stretch.value == nil || !values.isEmpty
-      else { throw scanner.fault("a stretch is of a task or a value that is not there") }
+  consuming func checked(_ scanner: JSONScanner) throws -> Recording {
+    let tasks = try Indices(taskIDs, of: recording.tasks.count, version, scanner)
+    let values = try Indices(valueIDs, of: recording.values.count, version, scanner)
+    var seen = Set(recording.header.cpus)
+    for number in recording.stretches.indices {
+      let stretch = recording.stretches[number]
       guard stretch.value != nil else { throw scanner.fault("a stretch is without a value") }
       guard stretch.begin <= stretch.end else { throw scanner.fault("a stretch ends before it begins") }
-      end.duration = max(end.duration, stretch.end)
+      recording.stretches[number].task = try tasks[stretch.task]
+      recording.stretches[number].before = try stretch.before.map { id throws in try values[id] }
+      recording.stretches[number].after = try stretch.after.map { id throws in try values[id] }
+      recording.end.duration = max(recording.end.duration, stretch.end)
+      seen.insert(stretch.cpu)
     }
-    let seen = Set(stretches.map(\.cpu) + header.cpus)
-    header.cpus = seen.sorted()
+    recording.header.cpus = seen.sorted()
+    return recording
+  }
+}
+
+/// Where ids lead.
+private struct Indices {
+  private let scanner: JSONScanner
+  private let count: Int
+  /// nil: ids are indices, as in version 1, where none leads to the others.
+  private var known: [Int: Int]?
+
+  init(_ ids: [Int], of count: Int, _ version: Int, _ scanner: JSONScanner) throws {
+    self.scanner = scanner
+    self.count = count
+    guard version > 1 else { return }
+    guard ids.count == count else { throw scanner.fault("a task or a value has not one id") }
+    known = Dictionary(zip(ids, 0...), uniquingKeysWith: { first, _ in first })
+    guard known?.count == count else { throw scanner.fault("two tasks or two values have the same id") }
+  }
+
+  /// Those of different others are different.
+  subscript(id: Int) -> Int {
+    get throws {
+      if let known { return known[id] ?? count + id }
+      guard id < count else { throw scanner.fault("a stretch is of a task or a value that is not there") }
+      return id
+    }
   }
 }
 
@@ -95,10 +138,8 @@ extension JSONScanner {
     return time
   }
 
-  fileprivate mutating func index() throws -> Int {
-    let number: UInt32 = try integer()
-    return Int(number)
-  }
+  /// No more than a double can hold.
+  fileprivate mutating func id() throws -> Int { Int(try time()) }
 }
 
 extension Stretch {
@@ -110,9 +151,9 @@ extension Stretch {
       case 0: begin = try scanner.time()
       case 1: end = try scanner.time()
       case 2: cpu = try scanner.processor()
-      case 3: task = try scanner.index()
-      case 4: before = scanner.isNull() ? nil : try scanner.index()
-      case 5: after = scanner.isNull() ? nil : try scanner.index()
+      case 3: task = try scanner.id()
+      case 4: before = scanner.isNull() ? nil : try scanner.id()
+      case 5: after = scanner.isNull() ? nil : try scanner.id()
       case 6: ran = try scanner.time()
       case 7: wakeup = scanner.isNull() ? nil : try scanner.time()
       case 8: isSample = try scanner.integer() as UInt8 != 0
@@ -125,10 +166,11 @@ extension Stretch {
 }
 
 extension RecordedTask {
-  fileprivate init(_ scanner: inout JSONScanner) throws {
+  fileprivate init(_ scanner: inout JSONScanner, id take: (Int) -> Void) throws {
     self.init(tid: 0, pid: 0, started: 0, comm: [], process: [])
     try scanner.object { scanner, name in
       switch name {
+      case "id": take(try scanner.id())
       case "tid": tid = try scanner.integer()
       case "pid": pid = try scanner.integer()
       case "started_ns": started = try scanner.integer()
@@ -156,10 +198,11 @@ extension RecordedMap {
 }
 
 extension RecordedValue {
-  fileprivate init(_ scanner: inout JSONScanner) throws {
+  fileprivate init(_ scanner: inout JSONScanner, id take: (Int) -> Void) throws {
     var size = 0, bytes: [UInt8] = []
     try scanner.object { scanner, name in
       switch name {
+      case "id": take(try scanner.id())
       case "size": size = Int(try scanner.integer() as UInt16)
       case "bytes":
         let digits = try scanner.string().utf8.compactMap(hexValue)

@@ -16,7 +16,10 @@ public struct ValueNames: Sendable {
     }
   }
 
-  public func text(_ value: Int) -> String { names[value].isEmpty ? "\"\"" : names[value] }
+  public func text(_ value: Int) -> String {
+    guard value < names.count else { return "others" }
+    return names[value].isEmpty ? "\"\"" : names[value]
+  }
 }
 
 public enum RecordingText {
@@ -30,8 +33,14 @@ public enum RecordingText {
     let capacity = recording.end.duration.multipliedReportingOverflow(by: UInt64(max(header.cpus.count, 1)))
     let second =
       "\(duration(summary.all.ran)) on processors (\(share(summary.all.ran, of: capacity.overflow ? 0 : capacity.partialValue)) "
-      + "of them), \(grouped(summary.all.switches)) switches, \(count(summary.processes.count, "process"))"
+      + "of them), \(grouped(summary.all.switches)) switches, "
+      + processes(summary)
     return [(line, false), (second, false)] + lost(recording).map { ($0, true) }
+  }
+
+  private static func processes(_ summary: OnCPU) -> String {
+    let known = summary.processes.filter { $0.pid != RecordedTask.others.pid }.count
+    return count(known, "process") + (known < summary.processes.count ? " and others" : "")
   }
 
   private static func lost(_ recording: Recording) -> [String] {
@@ -55,6 +64,12 @@ public enum RecordingText {
   /// How the numbers came to be, where that matters.
   public static func notes(_ recording: Recording, _ summary: OnCPU) -> [String] {
     var notes: [String] = []
+    if summary.others != nil {
+      notes.append("Only the \(grouped(recording.values.count)) values with the most time are told apart: the others are together.")
+    }
+    if summary.processes.contains(where: { $0.pid == RecordedTask.others.pid }) {
+      notes.append("Only the \(grouped(recording.tasks.count)) threads with the most time are told apart: the others are process 0.")
+    }
     if summary.all.mixed > 0 {
       notes.append(
         "The value changed during stretches of \(duration(summary.all.mixed)) (\(share(summary.all.mixed, of: summary.all.ran)) "
@@ -70,7 +85,7 @@ public enum RecordingText {
 
   public static func lines(_ recording: Recording, _ summary: OnCPU, _ naming: ValueNames, most: Int, limit: Int?) -> [String] {
     var lines = head(recording, summary).map { cut($0.0, to: limit) }
-    guard !summary.values.isEmpty else { return lines }
+    guard !recording.stretches.isEmpty else { return lines }
     lines += [""] + values(recording, summary, naming, most: most).lines(limit: limit)
     lines += [""] + processes(summary, naming, most: most).lines(limit: limit)
     let notes = notes(recording, summary)
@@ -94,8 +109,9 @@ public enum RecordingText {
   private static func values(_ recording: Recording, _ summary: OnCPU, _ naming: ValueNames, most: Int) -> Table {
     var table = Table([("VALUE", .right)] + columns)
     for use in summary.values.prefix(most) { table.add([naming.text(use.value)] + cells(use.use, of: summary.all.ran)) }
-    let left = summary.values.count - most
-    if left > 0 { table.add(["\(left) others"] + cells(summary.rest(after: most, recording), of: summary.all.ran)) }
+    if let rest = summary.rest(after: most) {
+      table.add([summary.others(after: most)] + cells(rest, of: summary.all.ran))
+    }
     return table
   }
 
@@ -107,7 +123,11 @@ public enum RecordingText {
         table.add(["", "", naming.text(use.value)] + cells(use.use, of: summary.all.ran))
       }
       let left = process.values.count - most
-      if left > 0 { table.add(["", "", "and \(left) others"]) }
+      if process.others != nil, let rest = process.rest(after: most) {
+        table.add(["", "", "others"] + cells(rest, of: summary.all.ran))
+      } else if left > 0 {
+        table.add(["", "", "and \(left) others"])
+      }
     }
     let left = summary.processes.count - most
     if left > 0 { table.add(["", "and \(left) others"]) }
@@ -116,15 +136,8 @@ public enum RecordingText {
 }
 
 extension OnCPU {
-  /// All values but the first ones, as one.
-  func rest(after first: Int, _ recording: Recording) -> Use {
-    let shown = Set(values.prefix(first).map(\.value))
-    var own = recording
-    own.stretches = recording.stretches.filter { !shown.contains($0.value ?? -1) }
-    var use = OnCPU(own).all
-    // A stretch that counts for one of them may have waited for another.
-    use.latencies = Latencies(
-      recording.stretches.filter { !shown.contains($0.before ?? $0.after ?? -1) }.compactMap(\.wakeup))
-    return use
+  /// What the values without a row of their own are called. Their number is not always known.
+  func others(after first: Int) -> String {
+    others == nil ? "\(values.count - first) others" : "others"
   }
 }

@@ -5,27 +5,42 @@
 
 public struct RecordingTrace {
   private let recording: Recording
-  private let naming: ValueNames
+  /// As JSON, of each value, and of each task; the last ones are those of the others.
+  private let titles: [String]
+  private let comms: [String]
   private var bytes: [UInt8] = []
   private var isFirst = true
 
   /// Linux has no thread id as large: the tracks of processors are apart from all threads.
   private static let processors: UInt32 = 1 << 22
 
-  public static func serialized(_ recording: Recording, _ naming: ValueNames) -> [UInt8] {
+  /// Calls with piece after piece: a trace is ten times as large as its recording.
+  public static func write(_ recording: Recording, _ naming: ValueNames, to output: ([UInt8]) -> Void) {
     var trace = RecordingTrace(recording: recording, naming: naming)
     trace.bytes += "{\"displayTimeUnit\": \"ns\",\n\"otherData\": ".utf8
     trace.bytes += trace.about
     trace.bytes += ",\n\"traceEvents\": [".utf8
     trace.addNames()
-    for stretch in recording.stretches.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) { trace.add(stretch) }
-    trace.bytes += "\n]}\n".utf8
-    return trace.bytes
+    for number in inTime(recording.stretches) {
+      trace.add(recording.stretches[number])
+      guard trace.bytes.count > 1 << 16 else { continue }
+      output(trace.bytes)
+      trace.bytes.removeAll(keepingCapacity: true)
+    }
+    output(trace.bytes + "\n]}\n".utf8)
+  }
+
+  private static func inTime(_ stretches: [Stretch]) -> [Int] {
+    stretches.indices.sorted {
+      let one = stretches[$0], other = stretches[$1]
+      return (one.begin, one.end) < (other.begin, other.end)
+    }
   }
 
   private init(recording: Recording, naming: ValueNames) {
     self.recording = recording
-    self.naming = naming
+    titles = (0...recording.values.count).map { Self.text(naming.text($0)) }
+    comms = (recording.tasks + [.others]).map { Self.text(escaped($0.comm)) }
   }
 
   private var about: [UInt8] {
@@ -51,14 +66,15 @@ public struct RecordingTrace {
 
   private mutating func add(_ stretch: Stretch) {
     guard let value = stretch.value else { return }
-    let task = recording.tasks[stretch.task], title = text(naming.text(value))
+    let task = recording.task(stretch.task), title = titles[min(value, titles.count - 1)]
     let length = stretch.end - stretch.begin
     slice(
       title, "on-cpu", pid: Self.processors, tid: Self.processors + UInt32(stretch.cpu), stretch.begin, length,
-      "\"pid\":\(task.pid),\"tid\":\(task.tid),\"comm\":\(text(escaped(task.comm))),\"mixed\":\(stretch.isMixed)")
+      "\"pid\":\(task.pid),\"tid\":\(task.tid),\"comm\":\(comms[min(stretch.task, comms.count - 1)]),\"mixed\":\(stretch.isMixed)")
+    guard stretch.task < recording.tasks.count else { return }
     if let waited = stretch.wakeup, waited <= stretch.begin {
       slice(
-        text("woken, waits"), "wake-up", pid: task.pid, tid: task.tid, stretch.begin - waited, waited,
+        "\"woken, waits\"", "wake-up", pid: task.pid, tid: task.tid, stretch.begin - waited, waited,
         "\"latency_ns\":\(waited)")
     }
     slice(
@@ -67,7 +83,7 @@ public struct RecordingTrace {
   }
 
   private mutating func name(_ kind: String, pid: UInt32, tid: UInt32, _ name: String) {
-    event("{\"ph\":\"M\",\"name\":\"\(kind)\",\"pid\":\(pid),\"tid\":\(tid),\"args\":{\"name\":\(text(name))}}")
+    event("{\"ph\":\"M\",\"name\":\"\(kind)\",\"pid\":\(pid),\"tid\":\(tid),\"args\":{\"name\":\(Self.text(name))}}")
   }
 
   private mutating func slice(
@@ -84,7 +100,7 @@ public struct RecordingTrace {
     bytes += json.utf8
   }
 
-  private func text(_ string: String) -> String {
+  private static func text(_ string: String) -> String {
     String(decoding: JSON.string(string).serialized.dropLast(), as: UTF8.self)
   }
 

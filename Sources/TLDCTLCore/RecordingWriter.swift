@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
 // A recording as a file, docs/reference/tldctl-record.schema.json. Rows are written as they come, so that
-// a long recording takes little memory; what only the end knows stands behind them.
+// a long recording takes little memory; what only the end knows stands behind them. Of tasks
+// and values it keeps the most used; an id in a row that none of them has is one of the others.
 
-/// A stretch as the kernel reports it, before tasks and values have their numbers.
+/// A stretch as the kernel reports it, before tasks and values have their ids.
 public struct ReportedStretch: Sendable {
   public var begin: UInt64
   public var end: UInt64
@@ -39,18 +40,23 @@ public struct RecordingWriter: Sendable {
 
   /// The clock's time at which the recording began.
   private let origin: UInt64
-  private var tasks: [RecordedTask] = []
-  private var values: [RecordedValue] = []
-  private var taskNumbers: [TaskKey: Int] = [:]
-  private var valueNumbers: [RecordedValue: Int] = [:]
+  private var tasks: MostUsed<TaskKey, RecordedTask>
+  private var values: MostUsed<RecordedValue, Void>
   /// What is to be written next; whoever writes it empties it.
   public var bytes: [UInt8] = []
   public private(set) var stretchCount = 0
   public private(set) var switchCount = 0
-  public var valueCount: Int { values.count }
+  public var hasOtherValues: Bool { values.isMoreThanMost }
+  public var hasOtherTasks: Bool { tasks.isMoreThanMost }
+  public var taskCount: Int { tasks.count }
 
-  public init(_ header: RecordingHeader, origin: UInt64) {
+  /// More threads than most machines have at a time; a program may begin new ones for ever.
+  public static let mostTasks = 1 << 18
+
+  public init(_ header: RecordingHeader, origin: UInt64, mostValues: Int, mostTasks: Int = mostTasks) {
     self.origin = origin
+    tasks = MostUsed(most: mostTasks)
+    values = MostUsed(most: mostValues)
     bytes += "{".utf8
     put(first: true, "format", .string(Recording.format))
     put("version", .integer(Recording.version))
@@ -62,18 +68,27 @@ public struct RecordingWriter: Sendable {
     put("sample_hz", .integer(header.sampleRate))
     put("cpus", .array(header.cpus.map { .integer($0) }))
     put("maps", .array(header.maps.map(\.json)))
+    put("values_max", .integer(mostValues))
+    put("tasks_max", .integer(mostTasks))
     put("columns", .array(Recording.columns.map { .string($0) }))
     bytes += ",\n\"stretches\": [".utf8
   }
 
+  /// "4 values", "more than 10,000 values"
+  public var valuesInWords: String {
+    hasOtherValues ? "more than \(grouped(values.count)) values" : count(values.count, "value")
+  }
+
   public mutating func add(_ stretch: ReportedStretch) {
+    let (before, after) = ids(of: stretch)
+    let task = TaskKey(tid: stretch.task.tid, started: stretch.task.started)
     bytes += (stretchCount == 0 ? "\n[" : ",\n[").utf8
     append(relative(stretch.begin))
     append(relative(max(stretch.end, stretch.begin)))
     append(UInt64(stretch.cpu))
-    append(UInt64(number(of: stretch.task)))
-    append(stretch.before.map { number(of: $0) })
-    append(stretch.after.map { number(of: $0) })
+    append(tasks.use(task, stretch.task, weight: stretch.ran))
+    append(before)
+    append(after)
     append(stretch.ran)
     append(stretch.wakeup.map { Int($0) })
     bytes += (stretch.isSample ? "1]" : "0]").utf8
@@ -83,8 +98,8 @@ public struct RecordingWriter: Sendable {
 
   public mutating func finish(_ end: RecordingEnd) {
     bytes += "\n]".utf8
-    put("tasks", .array(tasks.map(\.json)))
-    put("values", .array(values.map(\.json)))
+    put("tasks", list: tasks.finish().lazy.map { $0.value.content.json(id: $0.value.id) })
+    put("values", list: values.finish().lazy.map { $0.key.json(id: $0.value.id) })
     put("lost", .array(end.lost.map(\.json)))
     put("missed", .integer(end.missed))
     put("duration_ns", .integer(end.duration))
@@ -111,22 +126,21 @@ public struct RecordingWriter: Sendable {
     bytes += value.serialized.dropLast()
   }
 
-  private mutating func number(of task: RecordedTask) -> Int {
-    let key = TaskKey(tid: task.tid, started: task.started)
-    if let number = taskNumbers[key] {
-      if tasks[number] != task { tasks[number] = task }
-      return number
+  /// One a line, and one at a time: a tree of all would take more memory than all else.
+  private mutating func put(_ name: String, list: some Sequence<JSON>) {
+    bytes += ",\n\"\(name)\": [".utf8
+    for (index, item) in list.enumerated() {
+      bytes += (index == 0 ? "\n" : ",\n").utf8
+      bytes += item.serialized.dropLast()
     }
-    tasks.append(task)
-    taskNumbers[key] = tasks.count - 1
-    return tasks.count - 1
+    bytes += "\n]".utf8
   }
 
-  private mutating func number(of value: RecordedValue) -> Int {
-    if let number = valueNumbers[value] { return number }
-    values.append(value)
-    valueNumbers[value] = values.count - 1
-    return values.count - 1
+  /// The time is the weight of the value that it counts for.
+  private mutating func ids(of stretch: ReportedStretch) -> (before: Int?, after: Int?) {
+    let after = stretch.after.map { values.use($0, (), weight: stretch.ran) }
+    if stretch.before == stretch.after { return (after, after) }
+    return (stretch.before.map { values.use($0, (), weight: after == nil ? stretch.ran : 0) }, after)
   }
 }
 
@@ -135,9 +149,9 @@ extension RecordedMap {
 }
 
 extension RecordedTask {
-  var json: JSON {
+  func json(id: Int) -> JSON {
     .object([
-      ("tid", .integer(tid)), ("pid", .integer(pid)), ("started_ns", .integer(started)),
+      ("id", .integer(id)), ("tid", .integer(tid)), ("pid", .integer(pid)), ("started_ns", .integer(started)),
       ("comm", .text(comm)), ("process", .text(process)),
     ])
   }
@@ -145,9 +159,9 @@ extension RecordedTask {
 
 extension RecordedValue {
   /// The value as other commands show it without --as.
-  var json: JSON {
+  func json(id: Int) -> JSON {
     .object([
-      ("size", .integer(size)), ("bytes", .string(hex(bytes))),
+      ("id", .integer(id)), ("size", .integer(size)), ("bytes", .string(hex(bytes))),
       ("value", Value(bytes, as: .standard(size: size)).json),
     ])
   }

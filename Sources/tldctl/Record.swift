@@ -36,11 +36,15 @@ struct Record: ParsableCommand {
   @Option(help: ArgumentHelp("Size of the ring buffer.", valueName: "KiB"))
   var buffer: UInt32 = 8192
 
+  @Option(help: ArgumentHelp("Values that are told apart: those with the most time. The others are together.", valueName: "n"))
+  var values = 10000
+
   func validate() throws {
     let length = (unescaped(name) ?? Array(name.utf8)).count
     guard (1...61).contains(length) else { throw ValidationError("a TLD's name has 1 to 61 bytes, and '\(escaped(name))' has \(length)") }
     if let duration, !(duration > 0 && duration <= 1e7) { throw ValidationError("--duration takes more than 0 and at most 10000000 seconds") }
     guard (1...(1 << 20)).contains(buffer) else { throw ValidationError("--buffer takes 1 to 1048576 KiB") }
+    guard (1...1_000_000).contains(values) else { throw ValidationError("--values takes 1 to 1000000") }
     guard sample <= 10000 else { throw ValidationError("--sample takes 0 to 10000") }
   }
 
@@ -50,7 +54,7 @@ struct Record: ParsableCommand {
     let signals = try Recorder.signals()
     var file = try ReplacedFile(output)
     let recorder = try load(&chosen)
-    let (writer, end) = try recorder.run(header(chosen), seconds: duration, until: signals, into: file)
+    let (writer, end) = try recorder.run(header(chosen), values: values, seconds: duration, until: signals, into: file)
     try file.finish()
     try conclude(writer, end)
   }
@@ -115,7 +119,9 @@ struct Record: ParsableCommand {
   }
 
   private func conclude(_ writer: RecordingWriter, _ end: RecordingEnd) throws(Failure) {
-    var words = "\(escaped(output)): \(TLDCTLCore.duration(end.duration)), \(grouped(writer.switchCount)) switches, \(count(writer.valueCount, "value"))"
+    var words = "\(escaped(output)): \(TLDCTLCore.duration(end.duration)), \(grouped(writer.switchCount)) switches, \(writer.valuesInWords)"
+    if writer.hasOtherValues { words += ": the others are together; --values keeps more" }
+    if writer.hasOtherTasks { words += "; more than \(grouped(writer.taskCount)) threads: the others are together" }
     if end.lostStretches > 0 || end.missed > 0 {
       words += "; LOST \(grouped(end.lostStretches)) stretches with \(TLDCTLCore.duration(end.lostTime)) on processors"
       if end.missed > 0 { words += " and \(grouped(end.missed)) events that the kernel skipped" }

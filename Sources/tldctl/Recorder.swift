@@ -41,13 +41,14 @@ struct Recorder: ~Copyable {
   /// Records until the time is over or a signal says so, and writes all but the file's end when
   /// it comes in.
   func run(
-    _ header: RecordingHeader, seconds: Double?, until signals: borrowing Descriptor, into file: borrowing ReplacedFile
+    _ header: RecordingHeader, values: Int, seconds: Double?, until signals: borrowing Descriptor,
+    into file: borrowing ReplacedFile
   ) throws(Failure) -> (RecordingWriter, RecordingEnd) {
     var header = header
     let origin = ctldctl_monotonic_ns()
     header.began = ctldctl_realtime_ns()
     try begin(&header)
-    var writer = RecordingWriter(header, origin: origin)
+    var writer = RecordingWriter(header, origin: origin, mostValues: values)
     var progress = Progress(name: header.name)
     let deadline = seconds.map { origin + UInt64($0 * 1e9) } ?? .max
     while try wait(signals: signals.number, deadline: deadline) {
@@ -174,7 +175,7 @@ private struct Progress {
     let missing = lost.reduce(0) { $0 + $1.stretches }
     let line =
       "recording \(name): \(seconds) s, \(grouped(writer.switchCount)) switches, "
-      + "\(count(writer.valueCount, "value"))\(missing > 0 ? ", \(grouped(missing)) lost" : "") (Ctrl-C ends)"
+      + "\(writer.valuesInWords)\(missing > 0 ? ", \(grouped(missing)) lost" : "") (Ctrl-C ends)"
     var size = winsize()
     let isKnown = ioctl(2, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1
     put("\r\u{1b}[K" + cut(line, to: isKnown ? Int(size.ws_col) - 1 : 79))

@@ -60,7 +60,7 @@ struct Report: ParsableCommand {
     switch json ? .json : format {
     case .table: output(lines: RecordingText.lines(recording, summary, naming, most: top, limit: outputWidth()))
     case .json: output(RecordingJSON.report(recording, summary, types).serialized)
-    case .trace: output(RecordingTrace.serialized(recording, naming))
+    case .trace: RecordingTrace.write(recording, naming) { output($0) }
     }
   }
 }

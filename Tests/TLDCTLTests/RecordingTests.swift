@@ -30,8 +30,8 @@ private func sample(values: Int, cpus: Int = 2, stretches: Int = 1000, size: Int
   return recording
 }
 
-private func written(_ recording: Recording) -> [UInt8] {
-  var writer = RecordingWriter(recording.header, origin: 1000)
+private func written(_ recording: Recording, mostValues: Int = 1000, mostTasks: Int = 1000) -> [UInt8] {
+  var writer = RecordingWriter(recording.header, origin: 1000, mostValues: mostValues, mostTasks: mostTasks)
   for stretch in recording.stretches {
     writer.add(
       ReportedStretch(
@@ -43,6 +43,12 @@ private func written(_ recording: Recording) -> [UInt8] {
   return writer.bytes
 }
 
+private func traced(_ recording: Recording, _ naming: ValueNames) -> [UInt8] {
+  var bytes: [UInt8] = []
+  RecordingTrace.write(recording, naming) { bytes += $0 }
+  return bytes
+}
+
 @Suite struct RecordingTests {
   @Test("A recording that is written and read is the same")
   func roundTrip() throws {
@@ -52,6 +58,69 @@ private func written(_ recording: Recording) -> [UInt8] {
     recording.stretches[5].isSample = true
     recording.end.lost = [Lost(cpu: 1, stretches: .max, ran: 7, wakeups: 5)]
     #expect(try Recording(file: written(recording), title: "x") == recording)
+  }
+
+  @Test("A file of version 1, whose indices are places, is read")
+  func firstVersion() throws {
+    let recording = sample(values: 3, stretches: 12)
+    let text = String(decoding: written(recording), as: UTF8.self)
+    let old = text.replacing("\"version\": 2", with: "\"version\": 1").replacing(/"id": \d+, (?="tid|"size)/, with: "")
+    #expect(try Recording(file: Array(old.utf8), title: "x") == recording)
+    let short = old.replacing(/\{"size": 4, "bytes": "02000000", "value": 2\}/, with: "").replacing(/,\s*\],\s*"lost"/, with: "],\"lost\"")
+    #expect(short.utf8.count < old.utf8.count)
+    #expect(throws: Failure.self) { try Recording(file: Array(short.utf8), title: "x") }
+  }
+
+  @Test("Ids may be any, but each is there once")
+  func ids() throws {
+    let recording = sample(values: 3, stretches: 12), text = String(decoding: written(recording), as: UTF8.self)
+    func read(_ text: String) throws -> Recording { try Recording(file: Array(text.utf8), title: "x") }
+    #expect(throws: Failure.self) { try read(text.replacing("\"id\": 1, \"size\"", with: "\"id\": 0, \"size\"")) }
+    #expect(throws: Failure.self) { try read(text.replacing("\"id\": 1, \"tid\"", with: "\"id\": 0, \"tid\"")) }
+    #expect(throws: Failure.self) { try read(text.replacing("\"id\": 1, \"size\"", with: "\"size\"")) }
+    #expect(throws: Failure.self) { try read(text.replacing("\"id\": 1, \"size\"", with: "\"id\": 1, \"id\": 7, \"size\"")) }
+    let others = try read(text.replacing("\"id\": 1, \"size\"", with: "\"id\": 9007199254740992, \"size\""))
+    #expect(others.values == recording.values)
+    #expect(others.stretches.map { $0.value! < 3 } == recording.stretches.map { $0.value != 1 })
+  }
+
+  @Test("Values and threads beyond those that are kept are read as others, and mixed time stays mixed")
+  func others() throws {
+    var recording = sample(values: 5, stretches: 0)
+    func add(_ task: Int, _ before: Int, _ after: Int, _ ran: UInt64) {
+      recording.stretches.append(Stretch(begin: 0, end: ran, cpu: 0, task: task, before: before, after: after, ran: ran, wakeup: ran))
+    }
+    add(0, 0, 0, 100)
+    add(1, 2, 3, 10)
+    add(0, 1, 1, 90)
+    add(1, 4, 4, 5)
+    recording.end.duration = 1000
+    let read = try Recording(file: written(recording, mostValues: 2, mostTasks: 1), title: "x")
+    #expect(read.values == [recording.values[0], recording.values[1]] && read.tasks == [recording.tasks[0]])
+    let summary = OnCPU(read)
+    #expect(summary.values.map(\.use.ran) == [100, 90])
+    let others = try #require(summary.others)
+    #expect(others.ran == 15 && others.mixed == 10 && others.switches == 2 && others.latencies == Latencies([10, 5]))
+    #expect(summary.processes.map(\.pid) == [10, 0] && summary.processes.map(\.use.ran) == [190, 15])
+    #expect(summary.processes.map { $0.others?.ran } == [nil, 15] && summary.processes[1].threads == 1)
+  }
+
+  @Test("What more than are kept are is said by the writer")
+  func words() {
+    func writer(of values: Int) -> RecordingWriter {
+      var writer = RecordingWriter(RecordingHeader(), origin: 0, mostValues: 3, mostTasks: 1)
+      let recording = sample(values: values)
+      for stretch in recording.stretches {
+        writer.add(
+          ReportedStretch(
+            begin: 0, end: 1, cpu: 0, task: recording.tasks[0], before: nil, after: recording.values[stretch.value!],
+            ran: 1, wakeup: nil, isSample: false))
+      }
+      return writer
+    }
+    #expect(writer(of: 3).valuesInWords == "3 values" && !writer(of: 3).hasOtherValues)
+    #expect(writer(of: 4).valuesInWords == "more than 3 values" && !writer(of: 4).hasOtherTasks)
+    #expect(writer(of: 400).valuesInWords == "more than 3 values" && writer(of: 400).hasOtherValues)
   }
 
   @Test("Wake-ups that were lost are said; a recording without their number has none")
@@ -76,7 +145,7 @@ private func written(_ recording: Recording) -> [UInt8] {
 
   @Test("A file with any byte changed is refused or read, and reported without a trap")
   func changedFiles() {
-    let whole = written(sample(values: 2, stretches: 4))
+    let whole = written(sample(values: 3, stretches: 6), mostValues: 2, mostTasks: 1)
     for at in whole.indices {
       for byte in Array("0]\"".utf8) {
         var changed = whole
@@ -84,7 +153,8 @@ private func written(_ recording: Recording) -> [UInt8] {
         guard let recording = try? Recording(file: changed, title: "x") else { continue }
         let summary = OnCPU(recording), naming = ValueNames(recording, ValueTypes())
         _ = RecordingPicture.draw(recording, summary, naming).svg
-        _ = RecordingTrace.serialized(recording, naming)
+        _ = traced(recording, naming)
+        _ = RecordingJSON.report(recording, summary, ValueTypes()).serialized
         _ = RecordingText.lines(recording, summary, naming, most: 3, limit: 40)
       }
     }
@@ -126,6 +196,73 @@ private func written(_ recording: Recording) -> [UInt8] {
     var recording = sample(values: 1, stretches: 0)
     recording.stretches = (0..<3).map { _ in Stretch(begin: 0, end: 1, cpu: 0, task: 0, before: 0, after: 0, ran: .max) }
     #expect(OnCPU(recording).all.ran == .max)
+  }
+}
+
+/// Two values, of which 0 has 900 ns; four others, and a thread that is one of others.
+private var withOthers: Recording {
+  var recording = sample(values: 2, stretches: 0)
+  recording.stretches = [
+    Stretch(begin: 0, end: 900, cpu: 0, task: 0, before: 0, after: 0, ran: 900, wakeup: 7),
+    Stretch(begin: 900, end: 950, cpu: 0, task: 0, before: 1, after: 1, ran: 50),
+    Stretch(begin: 0, end: 400, cpu: 1, task: 0, before: 100, after: 101, ran: 400, wakeup: 8),
+    Stretch(begin: 400, end: 500, cpu: 1, task: 77, before: 102, after: 103, ran: 100, wakeup: 0),
+  ]
+  recording.end.duration = 1000
+  return recording
+}
+
+@Suite struct OthersTests {
+  private let summary = OnCPU(withOthers), naming = ValueNames(withOthers, ValueTypes())
+
+  @Test("The table has one row of others, in which values beyond --top are, too")
+  func table() {
+    func rows(most: Int) -> [String] {
+      RecordingText.lines(withOthers, summary, naming, most: most, limit: nil).map { $0.split(separator: " ").joined(separator: " ") }
+    }
+    let all = rows(most: 20)
+    #expect(all.contains("others 500 ns 34.5 % 2 2 0 ns 8 ns 100.0 %"))
+    #expect(all.contains("others 400 ns 27.6 % 1 1 8 ns 8 ns 100.0 %"))
+    #expect(all.contains("0 others all 100 ns 6.9 % 1 1 0 ns 0 ns 100.0 %"))
+    #expect(all[1].hasSuffix("4 switches, 1 process and others"))
+    #expect(all.contains("Only the 2 values with the most time are told apart: the others are together."))
+    #expect(all.contains("Only the 2 threads with the most time are told apart: the others are process 0."))
+    #expect(rows(most: 1).contains("others 550 ns 37.9 % 3 2 0 ns 8 ns 90.9 %"))
+    #expect(!all.contains { $0.hasPrefix("and ") })
+  }
+
+  @Test("JSON has them beside the values")
+  func json() throws {
+    let report = RecordingJSON.report(withOthers, summary, ValueTypes()).serialized
+    let json = try #require(try JSONSerialization.jsonObject(with: Data(report)) as? [String: Any])
+    #expect((json["values"] as? [Any])?.count == 2)
+    #expect((json["others"] as? [String: Any])?["ran_ns"] as? Int == 500)
+    let processes = try #require(json["processes"] as? [[String: Any]])
+    #expect(processes.map { $0["pid"] as? Int } == [10, 0])
+    #expect(processes.map { ($0["others"] as? [String: Any])?["ran_ns"] as? Int } == [400, 100])
+    let without = RecordingJSON.report(sample(values: 2), OnCPU(sample(values: 2)), ValueTypes()).serialized
+    let all = try #require(try JSONSerialization.jsonObject(with: Data(without)) as? [String: Any])
+    #expect(all["others"] is NSNull)
+  }
+
+  @Test("In the picture they have the last fill and the last row")
+  func picture() {
+    let drawing = RecordingPicture.draw(withOthers, summary, naming), svg = String(decoding: drawing.svg, as: UTF8.self)
+    #expect(drawing.texts.filter { $0.text == "others" }.count == 1)
+    // Half of 886 columns are those of the others, on the second processor.
+    #expect(svg.contains(/fill="url\(#value7\)" d="M90 \d+h443v30h-443z"/))
+    #expect(svg.contains(/fill="url\(#value7\)" stroke="#111111"/) && !svg.contains("fill=\"url(#value2)\""))
+    #expect(drawing.texts.contains { $0.text.hasPrefix("Only the 2 values") })
+  }
+
+  @Test("In the trace their slices are on the processor's track, and on those of threads that are told apart")
+  func trace() {
+    let trace = String(decoding: traced(withOthers, naming), as: UTF8.self)
+    let cpu = 1 << 22
+    #expect(trace.matches(of: /"name":"others","cat":"on-cpu","pid":(\d+),"tid":(\d+)/).map { "\($0.1) \($0.2)" } == [
+      "\(cpu) \(cpu + 1)", "10 11", "\(cpu) \(cpu + 1)",
+    ])
+    #expect(trace.contains("\"pid\":0,\"tid\":0,\"comm\":\"others\""))
   }
 }
 
@@ -264,7 +401,7 @@ private func written(_ recording: Recording) -> [UInt8] {
   @Test("A trace is JSON, with microseconds, and a slice for each stretch on both tracks")
   func trace() throws {
     let recording = sample(values: 2, stretches: 6)
-    var scanner = JSONScanner(RecordingTrace.serialized(recording, ValueNames(recording, ValueTypes())))
+    var scanner = JSONScanner(traced(recording, ValueNames(recording, ValueTypes())))
     var slices = 0, names = 0, times: [String] = []
     try scanner.object { scanner, name in
       guard name == "traceEvents" else { return try scanner.skip() }
@@ -290,7 +427,7 @@ private func written(_ recording: Recording) -> [UInt8] {
       Stretch(begin: 9_001, end: 12_345, cpu: 1, task: 1, before: 0, after: 1, ran: 3_000, wakeup: 2_000),
       Stretch(begin: 1_000, end: 2_500, cpu: 0, task: 0, before: 0, after: 0, ran: 1_400, wakeup: 5_000),
     ]
-    let json = try JSONSerialization.jsonObject(with: Data(RecordingTrace.serialized(recording, ValueNames(recording, ValueTypes()))))
+    let json = try JSONSerialization.jsonObject(with: Data(traced(recording, ValueNames(recording, ValueTypes()))))
     let events = try #require((json as? [String: Any])?["traceEvents"] as? [[String: Any]])
     let found = events.map { event in
       let args = (event["args"] as? [String: Any] ?? [:]).map { "\($0)=\($1)" }.sorted().joined(separator: " ")

@@ -211,6 +211,50 @@ def times_agree(formats, width):
     return recording, report
 
 
+def peak(process):
+    """The most memory that a process had until it ended, in MB. Its ru_maxrss would count ours."""
+    most = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError), open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
+            most = max([most] + [int(line.split()[1]) >> 10 for line in file if line.startswith("VmHWM:")])
+        time.sleep(0.01)
+    return most
+
+
+def flood():
+    program = Kinds("-s", "64", "-w", "32", "-t", "3")
+    recorder = Recorder(path("flood.json"), "--pid", program.pid)
+    own = program.do("flood 60000 20")["1"]
+    recorder.process.send_signal(signal.SIGINT)
+    memory = peak(recorder.process)
+    status, _, errors = recorder.end(None)
+    program.close()
+    recording = load(path("flood.json"))
+    is_((status, len(recording["values"]), recording.get("values_max")), (0, 10000, 10000), "of 120,000 values the 10,000 most used are kept")
+    validated(recording, "tldctl-record.schema.json", "in a file that is as its schema says")
+    check(0 < memory < 100, "the recorder takes less than 100 MB", memory)
+    check("more than 10,000 values: the others are together; --values keeps more" in errors, "record says that there are others", errors)
+    report = json.loads(run("report", "--json", path("flood.json")).stdout)
+    validated(report, "tldctl-report.schema.json", "so does a report that is as its schema says")
+    lost, found = int(report["lost"]["ran_ns"]), by_value(report)["01" + 31 * "00"]["ran_ns"]
+    check(0.95 * own - lost < found < 1.05 * own, "the one value that is used all the time has its time, within 5 %", f"{found} {own} {lost}")
+    is_(report["others"]["ran_ns"] + sum(use["ran_ns"] for use in report["values"]), report["all"]["ran_ns"], "and all others have the rest")
+    shown = run("report", path("flood.json"), "--top", "3").stdout
+    is_(len(re.findall(r"^ +others  ", shown, re.M)), 2, "the table has them in a row, of all processes and of this one")
+    check("Only the 10,000 values with the most time are told apart" in shown, "and says why", shown)
+
+
+def quick():
+    """However fast the machine is: Python's own reader has the same file to read."""
+    begin = time.process_time()
+    load(path("flood.json"))
+    python = time.process_time() - begin
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    run("report", "--json", path("flood.json"))
+    took = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    check(took < 3 * python, "report takes no more than three times as long as it takes Python to read the file", f"{took} {python}")
+
+
 def without_switches():
     program = Kinds("-s", "24", "-t", "1")
     program.begin("spin 60000")
@@ -434,49 +478,86 @@ def tree(top):
     return found
 
 
+def make_file(name, mode, words):
+    with open(name, "w", encoding="utf-8") as stream:
+        stream.write(words)
+    os.chmod(name, mode)
+    return name
+
+
+def refused(recording, file, status, words, title):
+    """Nothing is read, written or waited for."""
+    found = run("report", recording, "--svg", file)
+    check((found.returncode, found.stdout) == (status, "") and words in found.stderr, title, f"{found.returncode} {found.stderr}")
+
+
 def files_of_others(recording):
     """What is somebody else's, or is a link, is neither replaced nor written."""
-    shared = path("shared")
-    os.mkdir(shared)
-    os.chmod(shared, 0o1777)
-    victim = path("victim")
-    with open(victim, "w", encoding="utf-8") as stream:
-        stream.write("root's")
-    os.chmod(victim, 0o600)
-    link, lost, file, fifo = (os.path.join(shared, name) for name in ("link", "lost", "file", "fifo"))
-    os.symlink(victim, link)
-    os.symlink(path("not there"), lost)
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write("a stranger's")
-    os.chmod(file, 0o666)
-    os.mkfifo(fifo)
-    for one in link, lost, file, fifo:
-        os.lchown(one, STRANGER, STRANGER)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    before = tree(shared), tree(directory)
-    for one in link, lost, file, fifo:
-        found = run("report", recording, "--svg", one)
-        is_((found.returncode, len(found.stdout)), (4, 0), f"a stranger's {os.path.basename(one)} is refused")
-        check("belongs to another user" in found.stderr, "which is said", found.stderr)
+    shared, home = path("shared"), path("home")
+    victim = make_file(path("victim"), 0o600, "root's")
+    names = {}
+    for place, mode, owner in (shared, 0o1777, 0), (home, 0o755, STRANGER):
+        os.mkdir(place)
+        os.chmod(place, mode)
+        os.chown(place, owner, owner)
+        link, lost, way, fifo = (os.path.join(place, name) for name in ("link", "lost", "way", "fifo"))
+        os.symlink(victim, link)
+        os.symlink(path("not there"), lost)
+        os.symlink(directory, way)
+        os.mkfifo(fifo)
+        for one in link, lost, way, fifo:
+            os.lchown(one, STRANGER, STRANGER)
+            names[one] = f"a stranger's {os.path.basename(one)} in {os.path.basename(place)}"
+        names[way + "/victim"] = names.pop(way) + ", a link to a directory,"
+    file = make_file(os.path.join(shared, "file"), 0o666, "a stranger's")
+    os.chown(file, STRANGER, STRANGER)
+    names[file] = "a stranger's file in a directory that others write"
+    # Root's own link to what a stranger may replace.
+    own_fifo = path("own link to a fifo")
+    os.symlink(os.path.join(home, "fifo"), own_fifo)
+    names[own_fifo] = "one's own link to a stranger's fifo"
+    before = tree(shared), tree(home), tree(directory)
+    for one, title in names.items():
+        refused(recording, one, 4, "belongs to another user", f"{title} is refused")
     program = Kinds("-s", "24")
-    found = run("record", "-o", link, "--duration", "0.1", "kind")
+    for one in os.path.join(shared, "link"), os.path.join(home, "way/victim"):
+        found = run("record", "-o", one, "--duration", "0.1", "kind")
+        check(found.returncode == 4 and "belongs to another user" in found.stderr, "by record, too", found.stderr)
     program.close()
-    check(found.returncode == 4 and "belongs to another user" in found.stderr, "by record, too", found.stderr)
-    is_((tree(shared), tree(directory)), before, "nothing is changed, and nothing left")
-    os.close(reader)
+    is_((tree(shared), tree(home), tree(directory)), before, "nothing is changed, and nothing left")
+    is_(run("report", recording, "--svg", os.path.join(home, "new.svg")).returncode, 0, "a new file in another user's directory is made")
 
-    own = path("own link")
-    os.symlink(victim, own)
+    os.symlink(victim, path("own link"))
     os.symlink(path("not there"), path("own lost link"))
     before = tree(directory)
-    for one in own, path("own lost link"):
-        found = run("report", recording, "--svg", one)
-        check(found.returncode == 1 and "is a symbolic link" in found.stderr, "a link is not followed to a file", found.stderr)
+    for one in path("own link"), path("own lost link"):
+        refused(recording, one, 1, "is a symbolic link", "a link is not followed to a file")
     is_(tree(directory), before, "nor replaced")
+    os.symlink("/", path("root"))
+    is_(run("report", recording, "--svg", path("root") + directory + "/through.svg").returncode, 0, "one's own link to a directory is followed")
+    os.symlink("loop", path("loop"))
+    refused(recording, path("loop") + "/x.svg", 1, "Too many levels", "but not for ever")
     with open(path("out"), "w", encoding="utf-8") as stream:
         found = subprocess.run([tldctl, "report", recording, "--svg", "/dev/stdout"], stdout=stream, stderr=subprocess.PIPE, text=True)
     check(found.returncode == 1 and "- for standard output" in found.stderr and os.path.islink("/dev/stdout"),
           "/dev/stdout that is a file is refused, and stays a link", found.stderr)
+    # As another user, who may not replace what is root's in /tmp.
+    taken = make_file(os.path.join(shared, "root's"), 0o666, "root's")
+    os.chmod(directory, 0o755)
+    for name in tldctl, recording:
+        shutil.copy(name, shared)
+    found = subprocess.run(["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", os.path.join(shared, "tldctl"), "report",
+                            os.path.join(shared, os.path.basename(recording)), "--svg", taken], capture_output=True, text=True)
+    check(found.returncode == 4 and "belongs to another user" in found.stderr, "a user's recording is not lost for a file of root's there", found.stderr)
+
+
+def as_it_was_meant(recording):
+    """A private file that is replaced is private at every moment."""
+    secret = make_file(path("secret.svg"), 0o600, "")
+    traced = subprocess.run(["strace", "-f", "-e", "trace=openat", tldctl, "report", recording, "--svg", secret], capture_output=True, text=True)
+    made = re.findall(r'secret\.svg\.tmp\.\w+", ([A-Z_|]+), (0\d+)', traced.stderr)
+    check(len(made) == 1 and made[0][1] == "0600" and "O_EXCL" in made[0][0], "a private file is made with its mode, exclusively",
+          f"{made} {traced.stderr[-300:]}")
 
 
 def files_that_serve(recording):
@@ -489,7 +570,10 @@ def files_that_serve(recording):
     reader = start("cat", path("fifo"))
     is_(run("report", recording, "--svg", path("fifo")).returncode, 0, "so is a fifo of one's own")
     check(reader.communicate(timeout=30)[0].startswith("<"), "which is read")
-    is_(run("report", recording, "--svg", directory).returncode, 1, "a directory is not")
+    for one in directory, directory + "/", path("none/"), "":
+        refused(recording, one, 1 if one.startswith(directory) and "none" not in one else 3, "cannot be written", f"'{os.path.basename(one)}' is no file")
+    refused(recording, path("x" * 256), 1, "File name too long", "nor is a name that is too long")
+    is_(run("report", recording, "--svg", path("y" * 255)).returncode, 0, "the longest is")
     for mode in 0o640, 0o604:
         with open(path("replaced.svg"), "w", encoding="utf-8"):
             pass
@@ -535,6 +619,8 @@ def terminal():
 def refusals():
     is_(run("record", "kind").returncode, 64, "record without a file is wrong use")
     is_(run("record", "-o", path("r.json"), "--duration", "-1", "kind").returncode, 64, "so is a duration below 0")
+    is_([run("record", "-o", path("r.json"), "--values", values, "kind").returncode for values in ("0", "1000001", "x")], [64] * 3,
+        "so is a number of values that is not 1 to 1,000,000")
     is_(run("record", "-o", path("r.json"), "x" * 62).returncode, 64, "so is a name that no TLD can have")
     is_(run("record", "-o", path("r.json"), "--duration", "1", "--pid", "4194303", "kind").returncode, 3, "a process that is not there is 3")
     is_(run("record", "-o", path("r.json"), "--duration", "1", "--map", "no such map", "kind").returncode, 3, "so is a map")
@@ -542,7 +628,10 @@ def refusals():
     found = run("record", "-o", path("none/r.json"), "--duration", "1", "--pid", program.pid, "kind")
     is_((found.returncode, found.stderr.startswith("tldctl: ")), (3, True), "and a directory")
     is_(os.path.exists(path("r.json")), False, "none of them makes a file")
-    found = run("record", "-o", path("r.json"), "--duration", "0.1", "--pid", program.pid, "nobody")
+    # Its own map: of more than eight only those in which somebody has the name are recorded.
+    maps = json.loads(run("maps", "--json").stdout)["maps"]
+    own = [str(one["id"]) for one in maps if int(program.pid) in [holder["pid"] for holder in one["holders"]]]
+    found = run("record", "-o", path("r.json"), "--duration", "0.1", "--map", own[0], "nobody")
     is_((found.returncode, load(path("r.json"))["stretches"]), (3, []), "a name that nobody shares is 3, and a complete file")
     program.close()
     shutil.copy(tldctl, path("tldctl"))
@@ -622,9 +711,11 @@ def bad_files(file):
     row = recording["stretches"][0]
     bad = {
         "an empty file": "", "half a file": good[:len(good) // 2], "a file with more behind it": good + "{}",
-        "another JSON": "[]", "another format": changed(format="x"), "another version": changed(version=2),
+        "another JSON": "[]", "another format": changed(format="x"), "another version": changed(version=3),
         "a file without rows": json.dumps({key: recording[key] for key in recording if key != "stretches"}),
-        "a task that is not there": changed(tasks=[]), "a value that is not there": changed(values=[]),
+        "a task that is not there": changed(version=1, tasks=[]), "a value that is not there": changed(version=1, values=[]),
+        "two tasks with one id": changed(tasks=recording["tasks"][:1] * 2), "two values with one id": changed(values=recording["values"][:1] * 2),
+        "a value without an id": changed(values=[{"size": 1, "bytes": "00"}]),
         "a row of text": changed(stretches=["x" * 9]), "a short row": changed(stretches=[row[:5]]),
         "a stretch that ends before": changed(stretches=[[row[1] + 1, row[0]] + row[2:]]),
         "a number that is too large": changed(stretches=[[0, 10 ** 30] + row[2:]]),
@@ -642,6 +733,11 @@ def bad_files(file):
     is_(os.path.exists(path("bad.svg")), False, "and nothing is drawn")
     is_(run("report", path("nothing")).returncode, 3, "a file that is not there is 3")
     is_(run("report", path("nothing"), "--format", "x").returncode, 64, "a format that is not there is wrong use")
+    # Where no value was dropped, ids are places.
+    with open(path("first.json"), "w", encoding="utf-8") as stream:
+        stream.write(changed(version=1, **{field: [{name: one[name] for name in one if name != "id"} for one in recording[field]]
+                                           for field in ("tasks", "values")}))
+    is_(run("report", path("first.json")).stdout, run("report", file).stdout, "a file of version 1 has the same report")
     # Lying in all numbers that may lie.
     most = 1 << 53
     with open(path("lies.json"), "w", encoding="utf-8") as stream:
@@ -675,6 +771,10 @@ def main():
     table(path("a.json"))
     picture(path("a.json"), "sleeping")
     trace(path("a.json"))
+    flood()
+    quick()
+    picture(path("flood.json"), "flooded")
+    trace(path("flood.json"))
     bad_files(path("a.json"))
     without_switches()
     each_switch()
@@ -689,6 +789,7 @@ def main():
     losing()
     old_file_stays()
     files_of_others(path("a.json"))
+    as_it_was_meant(path("a.json"))
     files_that_serve(path("a.json"))
     terminal()
     refusals()

@@ -12,10 +12,15 @@
  *			sleeps in between; then "KIND NANOSECONDS" each, and "done"
  *	spin MS		each thread works at kinds 1 and 2 in turn for 30 ms, and never sleeps
  *	chat TIMES [US]	each thread sleeps for an instant (50 us) so many times
+ *	flood TIMES [US] each thread but the first stores a value that nobody had before each of
+ *			so many instants; the first works at kind 1 until they are done; then
+ *			as "run"
  *	drop MS		makes data maps, each of which is gone in a moment
  *	exec		becomes this program with -x, which shares nothing
  */
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <tld.h>
 
@@ -28,8 +33,9 @@ static int maps[8], map_count, threads = 2, bytes = 4;
 static const char *name = "kind";
 static tld_key_t key;
 static uint64_t spent[KINDS];
+static atomic_int flooding, workers_begun;
 
-enum command { RUN, SPIN, CHAT };
+enum command { RUN, SPIN, CHAT, FLOOD };
 
 struct job {
 	enum command command;
@@ -82,6 +88,23 @@ static void work(uint64_t kind, uint64_t time)
 		;
 }
 
+/* Fresh in the bytes behind the first, which says whose it is. */
+static void flood(int worker, const struct job *job)
+{
+	const struct timespec instant = { 0, job->instant_us * 1000 };
+	char *data = tld_get(key);
+
+	if (!data || bytes < 8)
+		die("flood");
+	prctl(PR_SET_TIMERSLACK, 1);
+	for (uint32_t i = 1; i <= job->count; i++) {
+		data[0] = 100 + worker;
+		memcpy(data + 4, &i, sizeof(i));
+		nanosleep(&instant, NULL);
+	}
+	flooding--;
+}
+
 static void *live(void *argument)
 {
 	const struct timespec pause = { 0, 3000000 };
@@ -89,6 +112,17 @@ static void *live(void *argument)
 	struct timespec instant = { 0, job->instant_us * 1000 };
 	uint64_t end = now(CLOCK_MONOTONIC) + job->count * MS;
 
+	if (job->command == FLOOD) {
+		int worker = workers_begun++;
+
+		if (worker)
+			flood(worker, job);
+		while (!worker && flooding)
+			work(1, MS);
+		if (!worker)
+			work(0, 0);
+		return NULL;
+	}
 	if (job->command == CHAT) {
 		say(1);
 		for (unsigned long long i = 0; i < job->count; i++)
@@ -109,6 +143,8 @@ static void run(struct job *job)
 	pthread_t workers[64];
 
 	memset(spent, 0, sizeof(spent));
+	workers_begun = 0;
+	flooding = threads - 1;
 	for (int i = 0; i < threads; i++)
 		if (pthread_create(&workers[i], NULL, live, job))
 			die("pthread_create");
@@ -160,7 +196,7 @@ static void obey(char **argv, const char *line)
 		drop_maps(job.count);
 		return;
 	}
-	job.command = !strcmp(word, "spin") ? SPIN : !strcmp(word, "chat") ? CHAT : RUN;
+	job.command = !strcmp(word, "spin") ? SPIN : !strcmp(word, "chat") ? CHAT : !strcmp(word, "flood") ? FLOOD : RUN;
 	run(&job);
 }
 
