@@ -7,7 +7,7 @@ PACKAGES_BUILD = $(if $(CROSS),gcc-$(CROSS) libc6-dev-$(CROSS_DEBIAN)-cross,gcc 
 PACKAGES_DEMO = $(PACKAGES_BUILD) libbpf-dev libelf-dev pkg-config
 PACKAGES_TLDCTL = $(PACKAGES_DEMO) g++ bpftool
 PACKAGES_TEST = $(PACKAGES_TLDCTL) clang-14 clang-16 clang-19 gcc-bpf gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross fish gnuplot-nox jq librsvg2-bin man-db patch perl python3 python3-jsonschema spin strace tmux \
+	libc6-dev-arm64-cross fish gdb gnuplot-nox jq librsvg2-bin man-db patch perl python3 python3-jsonschema spin strace tmux \
 	valgrind xz-utils zsh
 
 # --- Where it is built ------------------------------------------------------

@@ -100,6 +100,13 @@ test: ## all tests; STRICT=1: a kernel that cannot run them fails
 	@$(MAKE) --no-print-directory --jobs=$(shell nproc) test-programs
 	@$(HARNESS) $(TESTS_ALONE) "tests-c/kernels/kselftest/kselftest.sh --tap" -- $(TESTS_BESIDE) -- $(TESTS_WAITING)
 
+# What a person runs between two edits.
+CHECKS = keys keys_static attach attach_refused follow forks refs refs_refused bpf_lookup hostile interop pins sched_hint
+CHECK_SCRIPTS = $(addprefix tests-c/package/,library.sh docs.sh trusted.sh)
+.PHONY: check
+check: all $(CHECKS:%=$(T)/%) $(BPF_OBJECTS) ## the tests between two edits, in less than a minute
+	@$(HARNESS) $(CHECKS:%=$(T)/%) -- $(CHECK_SCRIPTS)
+
 .PHONY: kselftest
 kselftest: $(BUILD)/libtld.so | $(BUILD)/.packages-test ## the kernel's own selftest; KSRC=tree, CASE=name
 	@$(TEST_ENV) tests-c/kernels/kselftest/kselftest.sh $(CASE)

@@ -23,7 +23,7 @@
 #include "tld.h"
 
 #define ERRNO_MARK 12345
-#define POINT_SECONDS 30
+#define POINT_SECONDS patience(30)
 #define POINT_ROUNDS 2
 #define MAPS_OF_A_PATH 2
 /* A chunk of libtld's memory has 64 pages: that many are lost before it shows. */

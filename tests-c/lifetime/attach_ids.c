@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static double soak_seconds;
-#define CASE_SECONDS (20 + (unsigned int)soak_seconds)
+#define CASE_SECONDS (patience(20) + (unsigned int)soak_seconds)
 
 #include "formats.h"
 #include "maps.h"

@@ -15,7 +15,7 @@
 #define TLD_DYN_DATA_SIZE 4000
 #include "tld.h"
 
-#define CASE_SECONDS 180
+#define CASE_SECONDS patience(180)
 #include "maps.h"
 #include "often.h"
 #include "process.h"

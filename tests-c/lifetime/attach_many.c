@@ -11,7 +11,7 @@
 
 static double soak_seconds;
 /* Over a thousand threads are started at most three times. */
-#define CASE_SECONDS (60 + (unsigned int)soak_seconds)
+#define CASE_SECONDS (patience(60) + (unsigned int)soak_seconds)
 
 #include "formats.h"
 #include "often.h"

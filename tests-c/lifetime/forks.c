@@ -12,7 +12,7 @@
 #define TLD_DYN_DATA_SIZE 900
 #include "tld.h"
 
-#define CASE_SECONDS 60
+#define CASE_SECONDS patience(60)
 #include "forks.h"
 #include "maps.h"
 #include "often.h"

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static double soak_seconds;
-#define CASE_SECONDS (60 + (unsigned int)soak_seconds)
+#define CASE_SECONDS (patience(60) + (unsigned int)soak_seconds)
 
 #include "maps.h"
 #include "refs.h"

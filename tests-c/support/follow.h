@@ -41,7 +41,7 @@ static void rest(void)
  * What may take a second, and no longer on a machine that has time: false if it takes
  * several. Who looks leaves the processor to others.
  */
-#define AWAITED_SECONDS (5 * FEWER)
+#define AWAITED_SECONDS patience(5 * FEWER)
 #define awaited(condition)						\
 ({									\
 	double until__ = seconds_now() + AWAITED_SECONDS;		\

@@ -13,7 +13,7 @@
 #include "process.h"
 
 /* A child that waits for ever ends with SIGALRM. */
-#define CHILD_SECONDS 10
+#define CHILD_SECONDS patience(10)
 
 struct report {
 	const char *text;	/* of this image, so at the same address in the parent */

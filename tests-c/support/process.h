@@ -35,7 +35,7 @@
 
 /* A case that waits for ever is killed after so long, and is then a failure. */
 #ifndef CASE_SECONDS
-#define CASE_SECONDS (20 * FEWER)
+#define CASE_SECONDS patience(20 * FEWER)
 #endif
 
 __attribute__((unused))

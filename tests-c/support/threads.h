@@ -15,7 +15,7 @@
 #include "tap.h"
 
 /* Long enough for a loaded machine; reached only by a test that fails. */
-#define DEADLINE_SECONDS (10 * FEWER)
+#define DEADLINE_SECONDS patience(10 * FEWER)
 
 __attribute__((unused))
 static double seconds_now(void)

@@ -17,7 +17,7 @@
 #include "tld.h"
 
 #include "load.h"
-#define CASE_SECONDS 60
+#define CASE_SECONDS patience(60)
 #include "process.h"
 #include "reader.h"
 #include "threads.h"

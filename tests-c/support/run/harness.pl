@@ -6,10 +6,12 @@
 # N skipped". Each "--" begins another list: tests of a list run one after another, the lists
 # beside each other, so their tests must not care about those of others. With STRICT=1 in the
 # environment, a skip for want of the kernel (its reason starts with "kernel:") is a failure. A
-# test is a command: words are split at spaces.
+# test is a command: words are split at spaces. No test can hang, or leave processes behind:
+# limited.py ends it after TEST_SECONDS (600), which pass more slowly on a busy machine.
 
 use strict;
 use warnings;
+use FindBin;
 use TAP::Harness;
 
 my $verbose = @ARGV && $ARGV[0] eq '-v' && shift @ARGV;
@@ -37,7 +39,10 @@ my $harness = TAP::Harness->new({
 	merge     => 0,
 	jobs      => scalar @lists,
 	rules     => { par => [ map { { seq => $_ } } @lists ] },
-	exec      => sub { my ($self, $test) = @_; [split ' ', $test] },
+	exec      => sub {
+		my ($self, $test) = @_;
+		["$FindBin::Bin/limited.py", $ENV{TEST_SECONDS} // 600, split ' ', $test];
+	},
 });
 
 $harness->callback(made_parser => sub {
@@ -58,6 +63,10 @@ $harness->callback(made_parser => sub {
 	});
 	$parser->callback(comment => sub {
 		my $text = $_[0]->raw;
+		if ($text =~ /^#   (it hung|outlived the test): /) {
+			push @failed, "$name: $1" unless $failure && $$failure =~ /: \Q$1\E\n/;
+			($failure, $lines) = (\$failed[-1], 400);
+		}
 		if ($failure && $lines-- > 0) { $$failure .= "\n  $text" }
 		else                          { push @$said, $text }
 		# The first one may be a seed.
