@@ -6,7 +6,7 @@
 //
 // With TLDCTL=1 in the environment also the tool of that name, which is the only part that
 // depends on another package, on libbpf, and on what `make tldctl` generates from its BPF
-// programs (see mk/tldctl.mk). What it knows, TldctlModel, depends on nothing and is always there.
+// programs (see mk/tldctl.mk). What it knows, TldctlModel, needs none of that and is always there.
 
 import PackageDescription
 
@@ -15,7 +15,8 @@ let package = Package(
   targets: [
     .target(name: "CTLD", exclude: ["libtld.map"]),
     .target(name: "TLD", dependencies: ["CTLD"]),
-    .target(name: "TldctlModel"),
+    .target(name: "TldctlRecord"),
+    .target(name: "TldctlModel", dependencies: ["TldctlRecord"]),
     .testTarget(name: "TLDTests", dependencies: ["TLD", "CTLD"]),
     .testTarget(name: "TldctlModelTests", dependencies: ["TldctlModel"]),
   ]
@@ -28,6 +29,7 @@ if Context.environment["TLDCTL"] == "1" {
   package.targets += [
     .target(
       name: "TldctlKernel",
+      dependencies: ["TldctlRecord"],
       exclude: ["bpf"],
       linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
     .executableTarget(

@@ -11,13 +11,14 @@ TLDCTL_BUILD = $(BUILD)/tldctl
 TLDCTL_BPF = $(wildcard Sources/TldctlKernel/bpf/*.bpf.c)
 TLDCTL_SKELETONS = $(TLDCTL_BPF:Sources/TldctlKernel/bpf/%.bpf.c=$(TLDCTL_BUILD)/%.skel.h)
 TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*/*.swift Sources/TldctlModel/*/*.swift \
-	Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/*)
+	Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/* Sources/TldctlRecord/*.c Sources/TldctlRecord/include/*)
+TLDCTL_INCLUDE = -ISources/TldctlKernel/include -ISources/TldctlRecord/include
 
 # swift(1) is beside the compiler.
 SWIFT ?= $(or $(wildcard $(dir $(realpath $(shell command -v $(SWIFTC))))swift),swift)
 
 $(TLDCTL_BUILD)/%.bpf.o: Sources/TldctlKernel/bpf/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-tldctl
-	$(call bpf_object,-ISources/TldctlKernel/include)
+	$(call bpf_object,$(TLDCTL_INCLUDE))
 
 $(TLDCTL_BUILD)/%.skel.h: $(TLDCTL_BUILD)/%.bpf.o
 	$(call bpf_skeleton,$*_bpf)
@@ -74,11 +75,11 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 # --- Its tests: the tool's own C in situations that cannot be had from outside; programs to look at --
 
 TLDCTL_CHECKS = $(patsubst tests-c/tldctl/%.c,$(BUILD)/tests-c/tldctl/%,$(wildcard tests-c/tldctl/*_checks.c))
-$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/TldctlKernel/*.c Sources/TldctlKernel/include/*.h) \
+$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/TldctlKernel/*.c Sources/TldctlKernel/include/*.h Sources/TldctlRecord/include/*.h) \
 		$(TLDCTL_SKELETONS) include/tld_pin.h $(wildcard tests-c/support/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c/support -Itests-c/support/bpf -ISources/TldctlKernel/include -I$(TLDCTL_BUILD) \
+	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c/support -Itests-c/support/bpf $(TLDCTL_INCLUDE) -I$(TLDCTL_BUILD) \
 		-DTLDCTL_VERSION='"$(VERSION)"' $< $(wildcard Sources/TldctlKernel/*.c) -o $@ $(LIBBPF) -pthread
 
 # kernel_header.c is compiled by the test, which knows where the kernel's source is.

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// The stream of records that the BPF iterator writes (Sources/TldctlKernel/include/ctldctl_record.h),
-// taken apart. It comes from our own BPF program; what is in its payload comes from anybody.
+// The stream of records that the BPF iterator writes (ctldctl_record.h), taken apart. It comes
+// from our own BPF program; what is in its payload comes from anybody.
 
-/// What a record says of its thread; the numbers are the C header's.
+import TldctlRecord
+
+/// What a record says of its thread.
 public struct RecordFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
+  private init(_ flag: Int32) { rawValue = UInt32(flag) }
 
-  public static let stale = RecordFlags(rawValue: 1 << 0)
-  public static let ended = RecordFlags(rawValue: 1 << 1)
-  public static let noData = RecordFlags(rawValue: 1 << 2)
-  public static let noMeta = RecordFlags(rawValue: 1 << 3)
-  public static let badStart = RecordFlags(rawValue: 1 << 4)
-  public static let changed = RecordFlags(rawValue: 1 << 5)
-  public static let sameMeta = RecordFlags(rawValue: 1 << 6)
-  public static let stamped = RecordFlags(rawValue: 1 << 7)
+  public static let stale = RecordFlags(CTLDCTL_STALE)
+  public static let ended = RecordFlags(CTLDCTL_ENDED)
+  public static let noData = RecordFlags(CTLDCTL_NO_DATA)
+  public static let noMeta = RecordFlags(CTLDCTL_NO_META)
+  public static let badStart = RecordFlags(CTLDCTL_BAD_START)
+  public static let changed = RecordFlags(CTLDCTL_CHANGED)
+  public static let sameMeta = RecordFlags(CTLDCTL_SAME_META)
+  public static let stamped = RecordFlags(CTLDCTL_STAMPED)
 }
 
 /// One thread that publishes, as it was read.
@@ -50,8 +53,6 @@ public struct Snapshot: Sendable {
   private var known: [[UInt8]: Int] = [:]
   private var last: Int?
 
-  public static let headerSize = 88
-
   public init() {}
 
   /// Takes a whole stream apart. A stream that ends in the middle of a record is a fault of
@@ -68,16 +69,14 @@ public struct Snapshot: Sendable {
 
   /// Adds the record at the beginning; its length, or nil if it is not complete.
   private mutating func append(_ bytes: UnsafeRawBufferPointer) -> Int? {
-    guard bytes.count >= Self.headerSize else { return nil }
-    func u32(_ at: Int) -> UInt32 { bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) }
-    func u64(_ at: Int) -> UInt64 { bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) }
-    func name(_ at: Int) -> [UInt8] { Array(bytes[at..<at + 16].prefix { $0 != 0 }) }
-
-    let flags = RecordFlags(rawValue: u32(0))
-    let dataBytes = Int(u32(48)), metaBytes = Int(u32(52))
+    let headerSize = MemoryLayout<ctldctl_record>.size
+    guard bytes.count >= headerSize else { return nil }
+    let header = bytes.loadUnaligned(as: ctldctl_record.self)
+    let flags = RecordFlags(rawValue: header.flags)
+    let dataBytes = Int(header.data_bytes), metaBytes = Int(header.meta_bytes)
     let words = (dataBytes + 7) / 8
     let changedWords = flags.contains(.changed) ? (words + 63) / 64 : 0
-    let changedAt = Self.headerSize + 8 * words
+    let changedAt = headerSize + 8 * words
     let metaAt = changedAt + 8 * changedWords
     let end = metaAt + (metaBytes == 0 ? 0 : (metaBytes + 4 + 7) / 8 * 8)
     guard bytes.count >= end else { return nil }
@@ -87,11 +86,12 @@ public struct Snapshot: Sendable {
     }
     records.append(
       TaskRecord(
-        flags: flags, tid: u32(4), tgid: u32(8), uid: u32(12), startBoottime: u64(16),
-        dataPage: u64(24), metaPage: u64(32), start: Int(u32(40)),
-        room: u32(44) == 0 ? nil : Int(u32(44)), comm: name(56), leaderComm: name(72),
-        data: Array(bytes[Self.headerSize..<Self.headerSize + dataBytes]),
-        changed: (0..<changedWords).map { u64(changedAt + 8 * $0) },
+        flags: flags, tid: header.tid, tgid: header.tgid, uid: header.uid, startBoottime: header.start_boottime,
+        dataPage: header.data, metaPage: header.meta, start: Int(header.start),
+        room: header.room == 0 ? nil : Int(header.room),
+        comm: characters(of: header.comm), leaderComm: characters(of: header.leader_comm),
+        data: Array(bytes[headerSize..<headerSize + dataBytes]),
+        changed: (0..<changedWords).map { bytes.loadUnaligned(fromByteOffset: changedAt + 8 * $0, as: UInt64.self) },
         page: flags.contains(.noMeta) ? nil : last))
     return end
   }

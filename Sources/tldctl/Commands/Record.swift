@@ -105,7 +105,7 @@ struct Record: ParsableCommand {
     var header = RecordingHeader(), system = utsname()
     uname(&system)
     header.tool = "tldctl \(String(cString: ctldctl_version()))"
-    header.kernel = escaped(bytes(ofCharacters: system.release))
+    header.kernel = escaped(characters(of: system.release))
     header.name = bytesOfName
     header.pid = pid
     header.cpus = processorList(contents(of: "/sys/devices/system/cpu/online") ?? [])

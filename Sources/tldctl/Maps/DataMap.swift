@@ -40,7 +40,7 @@ struct DataMap {
       let format = MapFormat(valueSize: Int(map.value_size))
     else { return nil }
     id = map.id
-    name = bytes(ofCharacters: map.name)
+    name = characters(of: map.name)
     valueSize = Int(map.value_size)
     self.format = format
     self.pin = pin

@@ -111,7 +111,7 @@ func programsByMap() throws(Failure) -> [UInt32: [BPFProgram]] {
     // It may have gone meanwhile.
     guard ctldctl_program_describe(id, &program, &maps) == 0 else { continue }
     let type = ctldctl_program_type_name(program.type).map { String(cString: $0) } ?? "type \(program.type)"
-    let described = BPFProgram(id: id, name: bytes(ofCharacters: program.name), type: type)
+    let described = BPFProgram(id: id, name: characters(of: program.name), type: type)
     for map in Set(maps.prefix(Int(program.map_count))) { found[map, default: []].append(described) }
   }
 }

@@ -141,7 +141,7 @@ extension ReportedStretch {
       begin: stretch.begin, end: stretch.end, cpu: Int(stretch.cpu),
       task: RecordedTask(
         tid: stretch.tid, pid: stretch.tgid, started: stretch.start_boottime,
-        comm: bytes(ofCharacters: stretch.comm), process: bytes(ofCharacters: stretch.leader_comm)),
+        comm: characters(of: stretch.comm), process: characters(of: stretch.leader_comm)),
       before: RecordedValue(stretch.before), after: RecordedValue(stretch.after), ran: stretch.ran,
       wakeup: stretch.wakeup == UInt64.max ? nil : stretch.wakeup, isSample: stretch.is_sample != 0)
   }

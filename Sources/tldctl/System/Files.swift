@@ -69,8 +69,3 @@ func comm(of pid: UInt32) -> [UInt8] {
 func exists(_ path: String) -> Bool {
   access(path, F_OK) == 0
 }
-
-/// A C array of characters that ends with NUL.
-func bytes<Tuple>(ofCharacters tuple: Tuple) -> [UInt8] {
-  withUnsafeBytes(of: tuple) { Array($0.prefix { $0 != 0 }) }
-}

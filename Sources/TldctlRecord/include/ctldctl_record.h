@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * ctldctl_record.h - what tldctl's BPF programs hand to user space. Included by both;
- * types of fixed size come from linux/types.h or linux/bpf.h.
+ * ctldctl_record.h - what tldctl's BPF programs hand to user space. Included by the BPF programs
+ * and by C, imported by Swift.
  */
 #ifndef CTLDCTL_RECORD_H
 #define CTLDCTL_RECORD_H
+
+#include <linux/types.h>
 
 #define CTLDCTL_COMM 16		/* TASK_COMM_LEN */
 #define CTLDCTL_NAME 62		/* a TLD's name in the metadata page, see docs/wire.md */
