@@ -7,7 +7,7 @@
  * copied, bounded, by helpers that cannot fault, and interpreted in user space, but for the
  * sizes of the TLDs, which say how much to copy.
  */
-#include "task.bpf.h"
+#include "walk.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -63,31 +63,15 @@ static __always_inline int meta_is_last(const __u64 *now, const __u64 *last, __u
 	return !compare.differs;
 }
 
-struct sum {
-	const __u64 *meta;
-	__u64 entries;
-	__u64 bytes;
-};
-
-static long sum_entry(__u64 i, struct sum *sum)
-{
-	__u64 size;
-
-	if (i >= page_bytes / CTLDCTL_ENTRY - 1 || i >= sum->entries)
-		return 1;
-	/* The last word of entry i has its size in the upper 16 bits. */
-	size = sum->meta[1 + i * 8 + 7] >> 48;
-	sum->bytes += (size + 7) & ~7ULL;
-	return !size;
-}
-
 /* The bytes of all TLDs, each rounded up to 8, up to one that is being written. */
 static __always_inline __u64 sum_sizes(const __u64 *meta, __u32 entries)
 {
-	struct sum sum = { .meta = meta, .entries = entries };
+	struct tldctl_walk walk = {
+		.meta = (__u64)meta + 4, .entries = entries, .first = TLDCTL_COMPARE_NONE,
+	};
 
-	bpf_loop(page_bytes / CTLDCTL_ENTRY, sum_entry, &sum, 0);
-	return sum.bytes;
+	tldctl_walk(&walk);
+	return walk.found.off;
 }
 
 /*

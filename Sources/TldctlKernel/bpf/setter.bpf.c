@@ -6,7 +6,7 @@
  * before the checks to behind the write, so that what is written can reach nobody else's
  * memory, even where the thread withdraws, executes or ends meanwhile.
  */
-#include "task.bpf.h"
+#include "walk.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -14,36 +14,18 @@ struct ctldctl_set wish;
 __u8 wanted[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
 __u8 before[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
 
-struct walk {
-	__u64 meta;
-	__u64 sum;
-	__u64 ready;
-};
-
-static long walk_entry(__u64 i, struct walk *walk)
-{
-	__u16 size = 0;
-
-	if (i >= wish.entry)
-		return 1;
-	walk->ready = !tldctl_read(&size, sizeof(size), walk->meta + 4 + i * CTLDCTL_ENTRY + CTLDCTL_NAME) &&
-		      size;
-	walk->sum += (size + 7) & ~7;
-	return !walk->ready;
-}
-
 /* Whether entry wish.entry still is the TLD, at the same place. */
 static __always_inline int is_there(__u64 meta)
 {
-	struct walk walk = { .meta = meta, .ready = 1 };
+	struct tldctl_walk walk = { .meta = meta, .entries = wish.entry, .first = TLDCTL_COMPARE_NONE };
 	__u64 now[CTLDCTL_ENTRY / 8] = { 0 }, differs = 0;
 	__u16 cnt = 0;
 
 	if (tldctl_read(&cnt, sizeof(cnt), meta) || wish.entry >= cnt ||
 	    wish.entry >= page_bytes / CTLDCTL_ENTRY - 1)
 		return 0;
-	bpf_loop(page_bytes / CTLDCTL_ENTRY, walk_entry, &walk, 0);
-	if (!walk.ready || walk.sum != wish.off ||
+	tldctl_walk(&walk);
+	if (walk.found.searched != wish.entry || walk.found.off != wish.off ||
 	    tldctl_read(now, sizeof(now), meta + 4 + wish.entry * CTLDCTL_ENTRY))
 		return 0;
 	for (int i = 0; i < CTLDCTL_ENTRY / 8; i++)

@@ -9,7 +9,7 @@
 #ifndef SIGHT_BPF_H
 #define SIGHT_BPF_H
 
-#include "task.bpf.h"
+#include "walk.bpf.h"
 #include "ctldctl_recorder.h"
 
 /* Set before loading. */
@@ -67,34 +67,9 @@ struct {
 
 /* --- Where the TLD is ------------------------------------------------------------ */
 
-struct walk {
-	__u64 meta, cnt, first, off;
-	__u32 searched, size;
-};
-
-/* bpf_loop()'s callback: 1 ends the walk. */
-static long walk_entry(__u64 i, struct walk *walk)
-{
-	struct tld_metadata entry = { 0 };
-
-	if (i >= walk->cnt || i >= page_bytes / CTLDCTL_ENTRY - 1)
-		return 1;
-	if (tldctl_read(&entry, sizeof(entry), walk->meta + 4 + i * CTLDCTL_ENTRY))
-		return 1;
-	if (!entry.size)
-		return 1; /* being written */
-	if (i >= walk->first && !bpf_strncmp(entry.name, TLD_NAME_LEN, wanted_name)) {
-		walk->size = entry.size;
-		return 1;
-	}
-	walk->searched = i + 1;
-	walk->off += TLD_ROUND_UP((__u64)entry.size, 8);
-	return 0;
-}
-
 static __noinline int search(struct known *known)
 {
-	struct walk walk = { 0 };
+	struct tldctl_walk walk = { 0 };
 	__u16 cnt = 0;
 
 	if (!known || !known->meta || tldctl_read(&cnt, sizeof(cnt), known->meta))
@@ -102,12 +77,14 @@ static __noinline int search(struct known *known)
 	if (cnt <= known->searched)
 		return 0;
 	walk.meta = known->meta;
-	walk.cnt = cnt;
-	walk.first = known->searched;
-	bpf_loop(page_bytes / CTLDCTL_ENTRY, walk_entry, &walk, 0);
-	known->searched = walk.searched;
-	known->size = walk.size;
-	known->off = walk.off;
+	walk.entries = cnt;
+	walk.name = wanted_name;
+	walk.first = walk.found.searched = known->searched;
+	__tld_read_barrier(); /* the entries are read after their count */
+	tldctl_walk(&walk);
+	known->searched = walk.found.searched;
+	known->size = walk.found.size;
+	known->off = walk.found.off;
 	return 0;
 }
 
