@@ -2,7 +2,8 @@
 //
 // Files of /proc, taken apart.
 
-/// Where a BPF file system is mounted, of /proc/self/mountinfo.
+/// Where a BPF file system is mounted, of /proc/self/mountinfo. Not by getmntent(3), which reads
+/// only /proc/self/mounts, where the fields of a mount without a source are others.
 public struct BPFMount: Equatable, Sendable {
   public let path: [UInt8]
 

@@ -2,6 +2,8 @@
 //
 // Times, shares and counts as people read them.
 
+import Glibc
+
 /// A number with so many digits behind the point.
 public func fixed(_ number: Double, _ digits: Int) -> String {
   let scale = (0..<digits).reduce(1.0) { power, _ in power * 10 }
@@ -43,15 +45,10 @@ public func grouped(_ number: some BinaryInteger) -> String {
 
 /// Seconds since 1970 as UTC, "2026-01-31 12:34:56".
 public func utc(seconds: UInt64) -> String {
-  let days = Int(min(seconds / 86400, 3_000_000)), rest = Int(seconds % 86400)
-  // Howard Hinnant's days to civil, from the era's beginning in March.
-  let shifted = days + 719_468, era = shifted / 146_097, day = shifted % 146_097
-  let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365
-  let ofYear = day - (365 * year + year / 4 - year / 100), month = (5 * ofYear + 2) / 153
-  let date = (
-    y: year + era * 400 + (month < 10 ? 0 : 1), m: month < 10 ? month + 3 : month - 9,
-    d: ofYear - (153 * month + 2) / 5 + 1
-  )
-  func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-  return "\(date.y)-\(two(date.m))-\(two(date.d)) \(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))"
+  var time = time_t(clamping: seconds), parts = tm()
+  guard gmtime_r(&time, &parts) != nil else { return "\(seconds) s after 1970" }
+  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { text in
+    let length = strftime(text.baseAddress!, text.count, "%Y-%m-%d %H:%M:%S", &parts)
+    return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
 }
