@@ -38,14 +38,14 @@ static size_t words_length;
 
 static int keep_words(enum libbpf_print_level level, const char *format, va_list args)
 {
-	size_t room = sizeof(words) - 1, take, keep;
+	size_t capacity = sizeof(words) - 1, take, keep;
 	char *text = NULL;
 	int length = level == LIBBPF_DEBUG ? 0 : vasprintf(&text, format, args);
 
 	if (length <= 0)
 		return 0;
-	take = (size_t)length < room ? (size_t)length : room;
-	keep = words_length + take > room ? room - take : words_length;
+	take = (size_t)length < capacity ? (size_t)length : capacity;
+	keep = words_length + take > capacity ? capacity - take : words_length;
 	memmove(words, words + words_length - keep, keep);
 	memcpy(words + keep, text + length - take, take);
 	words_length = keep + take;

@@ -97,31 +97,31 @@ static int run_to_end(int fd)
 	return length < 0 ? -errno : 0;
 }
 
-static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *wish, const void *wanted, void *before)
+static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *request, const void *wanted, void *before)
 {
 	int fd, err;
 
-	wish->result = CTLDCTL_SET_NO_TASK; /* the iterator finds none */
-	bpf->bss->wish = *wish;
-	memcpy(bpf->bss->wanted, wanted, wish->size);
-	fd = begin(bpf->progs.set_value, wish->tid);
+	request->result = CTLDCTL_SET_NO_TASK; /* the iterator finds none */
+	bpf->bss->request = *request;
+	memcpy(bpf->bss->wanted, wanted, request->size);
+	fd = begin(bpf->progs.set_value, request->tid);
 	if (fd == -ESRCH)
 		return 0;
 	if (fd < 0)
 		return fd;
 	err = run_to_end(fd);
 	close(fd);
-	*wish = bpf->bss->wish;
-	memcpy(before, bpf->bss->before, wish->size);
+	*request = bpf->bss->request;
+	memcpy(before, bpf->bss->before, request->size);
 	return err;
 }
 
-int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish, const void *wanted, void *before)
+int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *request, const void *wanted, void *before)
 {
 	struct setter_bpf *bpf;
 	int err;
 
-	if (wish->size > CTLDCTL_SET_MAX)
+	if (request->size > CTLDCTL_SET_MAX)
 		return -EINVAL;
 	bpf = setter_bpf__open();
 	if (!bpf)
@@ -132,7 +132,7 @@ int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish, co
 	if (!err)
 		err = setter_bpf__load(bpf);
 	if (!err)
-		err = set_loaded(bpf, wish, wanted, before);
+		err = set_loaded(bpf, request, wanted, before);
 	setter_bpf__destroy(bpf);
 	return err;
 }

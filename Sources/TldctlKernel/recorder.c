@@ -26,13 +26,13 @@ struct ctldctl_recorder {
 	struct ring_buffer *ring;
 	struct bpf_link **samplers;	/* one a processor; NULL: none */
 	int processors;
-	struct ctldctl_stretch *room;	/* of ctldctl_recorder_take() */
+	struct ctldctl_stretch *space;	/* of ctldctl_recorder_take() */
 	size_t count, taken;
 };
 
 /* --- Loading -------------------------------------------------------------------- */
 
-static int put_maps(struct record_bpf *bpf, const struct ctldctl_recorder_wish *wish)
+static int put_maps(struct record_bpf *bpf, const struct ctldctl_recorder_request *request)
 {
 	struct bpf_map *maps[CTLDCTL_RECORDED_MAPS] = {
 		bpf->maps.tldctl_data_map, bpf->maps.tldctl_map_1, bpf->maps.tldctl_map_2,
@@ -42,29 +42,29 @@ static int put_maps(struct record_bpf *bpf, const struct ctldctl_recorder_wish *
 	int err = 0;
 
 	for (__u32 i = 0; i < CTLDCTL_RECORDED_MAPS && !err; i++) {
-		if (i >= wish->map_count) {
+		if (i >= request->map_count) {
 			err = bpf_map__set_autocreate(maps[i], false);
 			continue;
 		}
-		bpf->rodata->map_value_bytes[i] = wish->value_sizes[i];
-		err = bpf_map__reuse_fd(maps[i], wish->map_fds[i]);
+		bpf->rodata->map_value_bytes[i] = request->value_sizes[i];
+		err = bpf_map__reuse_fd(maps[i], request->map_fds[i]);
 	}
 	return err;
 }
 
-static int shape(struct record_bpf *bpf, const struct ctldctl_recorder_wish *wish)
+static int shape(struct record_bpf *bpf, const struct ctldctl_recorder_request *request)
 {
-	size_t length = strlen(wish->name);
+	size_t length = strlen(request->name);
 
-	if (!wish->map_count || wish->map_count > CTLDCTL_RECORDED_MAPS || length >= CTLDCTL_NAME)
+	if (!request->map_count || request->map_count > CTLDCTL_RECORDED_MAPS || length >= CTLDCTL_NAME)
 		return -EINVAL;
-	memcpy(bpf->rodata_name->wanted_name, wish->name, length + 1);
+	memcpy(bpf->rodata_name->wanted_name, request->name, length + 1);
 	bpf->rodata->page_bytes = getpagesize();
-	bpf->rodata->map_count = wish->map_count;
-	bpf->rodata->wanted_tgid = wish->tgid;
-	bpf->rodata->keeps_nothing = wish->keeps_nothing;
-	bpf->rodata->wake_at = wish->ring_bytes / 4;
-	return put_maps(bpf, wish) ?: bpf_map__set_max_entries(bpf->maps.events, wish->ring_bytes);
+	bpf->rodata->map_count = request->map_count;
+	bpf->rodata->wanted_tgid = request->tgid;
+	bpf->rodata->keeps_nothing = request->keeps_nothing;
+	bpf->rodata->wake_at = request->ring_bytes / 4;
+	return put_maps(bpf, request) ?: bpf_map__set_max_entries(bpf->maps.events, request->ring_bytes);
 }
 
 /* libbpf's callback: an error ends the reading behind this one, which counts. */
@@ -72,19 +72,19 @@ static int keep(void *context, void *data, size_t size)
 {
 	struct ctldctl_recorder *recorder = context;
 
-	if (size >= sizeof(*recorder->room))
-		memcpy(&recorder->room[recorder->taken++], data, sizeof(*recorder->room));
+	if (size >= sizeof(*recorder->space))
+		memcpy(&recorder->space[recorder->taken++], data, sizeof(*recorder->space));
 	return recorder->taken == recorder->count ? -EAGAIN : 0;
 }
 
-static int open_recorder(struct ctldctl_recorder *recorder, const struct ctldctl_recorder_wish *wish)
+static int open_recorder(struct ctldctl_recorder *recorder, const struct ctldctl_recorder_request *request)
 {
 	int err;
 
 	recorder->bpf = record_bpf__open();
 	if (!recorder->bpf)
 		return -errno;
-	err = shape(recorder->bpf, wish);
+	err = shape(recorder->bpf, request);
 	if (!err)
 		err = record_bpf__load(recorder->bpf);
 	if (err)
@@ -99,14 +99,14 @@ static int open_recorder(struct ctldctl_recorder *recorder, const struct ctldctl
 	return 0;
 }
 
-int ctldctl_recorder_open(const struct ctldctl_recorder_wish *wish, struct ctldctl_recorder **recorder)
+int ctldctl_recorder_open(const struct ctldctl_recorder_request *request, struct ctldctl_recorder **recorder)
 {
 	int err;
 
 	*recorder = calloc(1, sizeof(**recorder));
 	if (!*recorder)
 		return -ENOMEM;
-	err = open_recorder(*recorder, wish);
+	err = open_recorder(*recorder, request);
 	if (err) {
 		ctldctl_recorder_close(*recorder);
 		*recorder = NULL;
@@ -138,11 +138,11 @@ void ctldctl_recorder_close(struct ctldctl_recorder *recorder)
 /* A clock of the kernel's, which every machine has. */
 static int sample(struct ctldctl_recorder *recorder, int cpu, __u32 hz)
 {
-	struct perf_event_attr wish = {
-		.size = sizeof(wish), .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
+	struct perf_event_attr attr = {
+		.size = sizeof(attr), .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
 		.freq = 1, .sample_freq = hz,
 	};
-	int fd = syscall(SYS_perf_event_open, &wish, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC), err;
+	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC), err;
 
 	if (fd < 0)
 		return errno == ENODEV ? 0 : -errno; /* a processor that is not online */
@@ -173,8 +173,8 @@ static int run(struct bpf_program *program, int cpu)
 	return bpf_prog_test_run_opts(bpf_program__fd(program), &opts) ? -errno : 0;
 }
 
-/* Look at what each processor is at. One that is not online is at nothing. */
-static int look(struct ctldctl_recorder *recorder)
+/* Cut the stretch that each processor is in. One that is not online is in none. */
+static int cut_all(struct ctldctl_recorder *recorder)
 {
 	int err = 0;
 
@@ -204,14 +204,14 @@ int ctldctl_recorder_begin(struct ctldctl_recorder *recorder, __u32 sample_hz, i
 	if (!err)
 		err = attach(bpf->progs.on_switch, &bpf->links.on_switch);
 	if (!err)
-		err = look(recorder);
+		err = cut_all(recorder);
 	*sampling_error = err ? 0 : sample_all(recorder, sample_hz);
 	return err;
 }
 
 int ctldctl_recorder_end(struct ctldctl_recorder *recorder)
 {
-	int err = look(recorder);
+	int err = cut_all(recorder);
 
 	recorder->bpf->bss->recording = false;
 	stop_sampling(recorder);
@@ -222,7 +222,7 @@ int ctldctl_recorder_take(struct ctldctl_recorder *recorder, struct ctldctl_stre
 {
 	int err;
 
-	recorder->room = stretches;
+	recorder->space = stretches;
 	recorder->count = count;
 	recorder->taken = 0;
 	err = ring_buffer__consume(recorder->ring);

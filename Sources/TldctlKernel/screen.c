@@ -237,9 +237,9 @@ int ctldctl_screen_wait(int milliseconds)
 	return events;
 }
 
-int ctldctl_screen_read(void *bytes, size_t room)
+int ctldctl_screen_read(void *bytes, size_t capacity)
 {
-	ssize_t length = read(terminal, bytes, room);
+	ssize_t length = read(terminal, bytes, capacity);
 
 	if (length >= 0)
 		return (int)length;

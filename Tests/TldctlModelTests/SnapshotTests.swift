@@ -23,11 +23,11 @@ private func padded(_ bytes: [UInt8]) -> [UInt8] {
 
 /// A record as the BPF program writes it.
 private func record(
-  tid: UInt32, tgid: UInt32 = 1, flags: RecordFlags = [], start: UInt32 = 8, room: UInt32 = 0,
+  tid: UInt32, tgid: UInt32 = 1, flags: RecordFlags = [], start: UInt32 = 8, capacity: UInt32 = 0,
   data: [UInt8] = [], changed: [UInt64] = [], meta: [UInt8] = []
 ) -> [UInt8] {
   var bytes = little(flags.rawValue) + little(tid) + little(tgid) + little(UInt32(1000))
-  bytes += little(UInt64(123)) + little(UInt64(tid) << 12) + little(UInt64(tgid) << 12) + little(start) + little(room)
+  bytes += little(UInt64(123)) + little(UInt64(tid) << 12) + little(UInt64(tgid) << 12) + little(start) + little(capacity)
   bytes += little(UInt32(data.count)) + little(UInt32(meta.count))
   bytes += Array("comm\0garbage....".utf8.prefix(16)) + Array("leader\0.........".utf8.prefix(16))
   bytes += padded(data) + changed.flatMap { little($0) } + (meta.isEmpty ? [] : padded([0, 0, 0, 0] + meta))
@@ -71,14 +71,14 @@ private func snapshot(_ records: [UInt8]...) throws -> Snapshot {
     let meta = page([entry("a", 4), entry("b", 8)])
     let found = try snapshot(
       record(tid: 5, data: Array(0..<16), meta: meta),
-      record(tid: 6, flags: .sameMeta, room: 16, data: Array(16..<32)),
+      record(tid: 6, flags: .sameMeta, capacity: 16, data: Array(16..<32)),
       record(tid: 9, tgid: 9, data: Array(0..<13), meta: page([entry("z", 13)])),
       record(tid: 10, tgid: 10, flags: .noMeta))
     #expect(found.records.map(\.tid) == [5, 6, 9, 10])
     #expect(found.records.map(\.page) == [0, 0, 1, nil])
     #expect(found.records[0].comm == Array("comm".utf8))
     #expect(found.records[0].leaderComm == Array("leader".utf8))
-    #expect(found.records[1].room == 16)
+    #expect(found.records[1].capacity == 16)
     #expect(found.records[2].data == Array(0..<13))
     #expect(found.records[3].state == .unreadable)
     let processes = found.processes
@@ -98,11 +98,11 @@ private func snapshot(_ records: [UInt8]...) throws -> Snapshot {
     }
   }
 
-  @Test("A TLD beyond the thread's room, or its page, is absent")
+  @Test("A TLD beyond the thread's capacity, or its page, is absent")
   func absent() throws {
     let meta = page([entry("a", 4), entry("b", 4)])
     let found = try snapshot(
-      record(tid: 1, room: 8, data: Array(0..<8), meta: meta), record(tid: 2, flags: .sameMeta, data: [1, 2, 3]))
+      record(tid: 1, capacity: 8, data: Array(0..<8), meta: meta), record(tid: 2, flags: .sameMeta, data: [1, 2, 3]))
     let tlds = found.pages[0].tlds
     #expect(found.records[0].reading(of: tlds[0]) == .bytes([0, 1, 2, 3], isTorn: false))
     #expect(found.records[0].reading(of: tlds[1]) == .absent)

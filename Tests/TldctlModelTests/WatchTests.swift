@@ -123,8 +123,8 @@ extension WatchTable {
     #expect(table.rates(5) == [0.5, nil])
   }
 
-  @Test("Nor has one for which the thread has no room")
-  func room() throws {
+  @Test("Nor has one for which the thread has no capacity")
+  func capacity() throws {
     var table = WatchTable()
     try table.take([Thread(5, 1)], at: 0)
     try table.take([Thread(5, 1)], at: 1)

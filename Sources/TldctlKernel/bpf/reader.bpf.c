@@ -179,7 +179,7 @@ static __always_inline void describe(struct ctldctl_record *record, struct task_
 		record->flags |= CTLDCTL_ENDED;
 }
 
-/* How many bytes of data to copy: all TLDs, but within the room and the page. */
+/* How many bytes of data to copy: all TLDs, but within the capacity and the page. */
 static __always_inline __u32 data_limit(const struct ctldctl_record *record, __u64 sum)
 {
 	__u64 left = page_bytes - (record->data & (page_bytes - 1));
@@ -187,8 +187,8 @@ static __always_inline __u32 data_limit(const struct ctldctl_record *record, __u
 	left = left > record->start ? left - record->start : 0;
 	if (sum > left)
 		sum = left;
-	if (record->room && sum > record->room)
-		sum = record->room;
+	if (record->capacity && sum > record->capacity)
+		sum = record->capacity;
 	return sum;
 }
 
@@ -216,7 +216,7 @@ static __always_inline void locate(struct ctldctl_record *record, struct task_st
 	record->data = at.data;
 	record->meta = at.meta;
 	if (value_bytes >= 24 && value->room_magic == TLD_ROOM_MAGIC)
-		record->room = value->room;
+		record->capacity = value->room;
 	record->start = at.data ? tldctl_start(value, at.data) : 0;
 }
 

@@ -4,9 +4,9 @@
  *
  * One event for each stretch of a thread on a processor, complete in itself, so that an event
  * that is lost makes no other one wrong. The value is read when the thread is switched in, when
- * it is switched out, and by a timer in between (sight.bpf.h).
+ * it is switched out, and by a timer in between (reading.bpf.h).
  */
-#include "sight.bpf.h"
+#include "reading.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -48,7 +48,7 @@ struct processor {
 	__u64 begin;
 	__u64 exec_at;		/* its sum_exec_runtime when it was switched in */
 	__u64 wakeup;
-	struct ctldctl_sight before;
+	struct ctldctl_reading before;
 };
 
 struct {
@@ -96,7 +96,7 @@ static __always_inline bool is_wanted(__u32 tgid)
 }
 
 static __always_inline int emit(struct processor *here, struct task_struct *task, __u64 now, bool is_sample,
-				__u64 ran, const struct ctldctl_sight *after)
+				__u64 ran, const struct ctldctl_reading *after)
 {
 	__u32 tid = tldctl_tid(task, &own), tgid = tldctl_tid(task->group_leader, &own);
 	struct ctldctl_stretch *stretch;
@@ -139,7 +139,7 @@ static __always_inline void begin(struct processor *here, struct task_struct *ta
 
 static __noinline int end(struct processor *here, struct task_struct *task, __u64 now, bool is_sample)
 {
-	struct ctldctl_sight after;
+	struct ctldctl_reading after;
 	struct known *known;
 	__u64 all;
 
@@ -147,7 +147,7 @@ static __noinline int end(struct processor *here, struct task_struct *task, __u6
 		return 0;
 	if (!task->pid)
 		return 0;
-	look(&after, task);
+	read_tld(&after, task);
 	known = bpf_task_storage_get(&known_tasks, task, 0, 0);
 	all = exec_time(task);
 	if (here->before.size || after.size) {
@@ -229,7 +229,7 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 	waited(prev, now);
 	begin(here, next, now, next->pid ? waited(next, now) : CTLDCTL_NO_WAKEUP);
 	if (next->pid)
-		look(&here->before, next);
+		read_tld(&here->before, next);
 	else
 		here->before.size = 0;
 	return 0;
@@ -277,7 +277,7 @@ static __always_inline int cut(void)
 		return 0;
 	if (!here->task) { /* this is where the recording begins */
 		begin(here, task, now, CTLDCTL_NO_WAKEUP);
-		look(&here->before, task);
+		read_tld(&here->before, task);
 		return 0;
 	}
 	if (here->task != (__u64)task)

@@ -10,26 +10,26 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-struct ctldctl_set wish;
+struct ctldctl_set request;
 __u8 wanted[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
 __u8 before[CTLDCTL_SET_MAX] __attribute__((aligned(8)));
 
-/* Whether entry wish.entry still is the TLD, at the same place. */
+/* Whether entry request.entry still is the TLD, at the same place. */
 static __always_inline int is_there(__u64 meta)
 {
-	struct tldctl_walk walk = { .meta = meta, .entries = wish.entry, .first = TLDCTL_COMPARE_NONE };
+	struct tldctl_walk walk = { .meta = meta, .entries = request.entry, .first = TLDCTL_COMPARE_NONE };
 	__u64 now[CTLDCTL_ENTRY / 8] = { 0 }, differs = 0;
 	__u16 cnt = 0;
 
-	if (tldctl_read(&cnt, sizeof(cnt), meta) || wish.entry >= cnt ||
-	    wish.entry >= page_bytes / CTLDCTL_ENTRY - 1)
+	if (tldctl_read(&cnt, sizeof(cnt), meta) || request.entry >= cnt ||
+	    request.entry >= page_bytes / CTLDCTL_ENTRY - 1)
 		return 0;
 	tldctl_walk(&walk);
-	if (walk.found.searched != wish.entry || walk.found.off != wish.off ||
-	    tldctl_read(now, sizeof(now), meta + 4 + wish.entry * CTLDCTL_ENTRY))
+	if (walk.found.searched != request.entry || walk.found.off != request.off ||
+	    tldctl_read(now, sizeof(now), meta + 4 + request.entry * CTLDCTL_ENTRY))
 		return 0;
 	for (int i = 0; i < CTLDCTL_ENTRY / 8; i++)
-		differs |= now[i] ^ wish.name[i];
+		differs |= now[i] ^ request.name[i];
 	return !differs;
 }
 
@@ -43,7 +43,7 @@ static long write_byte(__u64 i, struct bytes *bytes)
 	__u64 here = bytes->at + i;
 
 	barrier_var(here);
-	if (i >= CTLDCTL_SET_MAX || i >= wish.size || here >= page_bytes)
+	if (i >= CTLDCTL_SET_MAX || i >= request.size || here >= page_bytes)
 		return 1;
 	((volatile char *)bytes->page)[here] = wanted[i];
 	return 0;
@@ -55,15 +55,15 @@ static long write_byte(__u64 i, struct bytes *bytes)
  */
 static __always_inline int write(char *page, __u64 at)
 {
-	__u32 size = wish.size;
+	__u32 size = request.size;
 
 	if ((size == 8 && at & 7) || (size == 4 && at & 3) || (size == 2 && at & 1))
 		return CTLDCTL_SET_UNALIGNED;
 	if (!size || size > CTLDCTL_SET_MAX || at > page_bytes - size)
 		return CTLDCTL_SET_MOVED;
-	if (tldctl_read(before, size, wish.data + at))
+	if (tldctl_read(before, size, request.data + at))
 		return CTLDCTL_SET_MOVED;
-	if (wish.dry_run)
+	if (request.dry_run)
 		return CTLDCTL_SET_DONE;
 	if (size == 8) {
 		at &= ~7ULL;
@@ -92,7 +92,7 @@ static __always_inline int set(struct task_struct *task)
 	struct addresses at;
 	char *page;
 
-	if (tldctl_tid(task, &own) != wish.tid || task->start_boottime != wish.start_boottime)
+	if (tldctl_tid(task, &own) != request.tid || task->start_boottime != request.start_boottime)
 		return CTLDCTL_SET_NO_TASK;
 	value = bpf_task_storage_get(&tldctl_data_map, task, 0, 0);
 	if (!value)
@@ -102,13 +102,13 @@ static __always_inline int set(struct task_struct *task)
 		return CTLDCTL_SET_NO_ELEMENT;
 	if (tldctl_is_stale(task, value, tldctl_stamp(at.meta)))
 		return CTLDCTL_SET_STALE;
-	if (at.data != wish.data || tldctl_start(value, at.data) != wish.start || !is_there(at.meta))
+	if (at.data != request.data || tldctl_start(value, at.data) != request.start || !is_there(at.meta))
 		return CTLDCTL_SET_MOVED;
 	/* The same page once more, as a pointer that the verifier lets write. */
 	page = (char *)value->data;
 	if (!page)
 		return CTLDCTL_SET_NO_ELEMENT;
-	return write(page, wish.start + wish.off);
+	return write(page, request.start + request.off);
 }
 
 SEC("iter/task")
@@ -117,6 +117,6 @@ int set_value(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 
 	if (task)
-		wish.result = set(task);
+		request.result = set(task);
 	return 0;
 }

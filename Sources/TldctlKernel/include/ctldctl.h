@@ -74,7 +74,7 @@ struct ctldctl_program {
 };
 
 int ctldctl_program_next(__u32 id, __u32 *next);
-/* @map_ids has room for CTLDCTL_PROGRAM_MAPS; of more than those nothing is said. */
+/* @map_ids has space for CTLDCTL_PROGRAM_MAPS; of more than those nothing is said. */
 int ctldctl_program_describe(__u32 id, struct ctldctl_program *program, __u32 *map_ids);
 
 /* "tracing", "sched_cls", ...; NULL if libbpf does not know it. */
@@ -95,11 +95,11 @@ void ctldctl_reader_close(struct ctldctl_reader *reader);
 int ctldctl_reader_begin(struct ctldctl_reader *reader, __u32 tgid, __u32 tid);
 
 /*
- * Set one value to the bytes at @wanted; at @before, as many, comes what was there. The wish's
- * result says what became of it. (They are no part of the wish: Swift would make of each
+ * Set one value to the bytes at @wanted; at @before, as many, comes what was there. The request's
+ * result says what became of it. (They are no part of the request: Swift would make of each
  * array a tuple of thousands, and compile for a minute.)
  */
-int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *wish, const void *wanted, void *before);
+int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *request, const void *wanted, void *before);
 
 /* --- What the machine can ---------------------------------------------------- */
 

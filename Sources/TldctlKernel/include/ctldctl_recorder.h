@@ -15,7 +15,7 @@
 #define CTLDCTL_NO_WAKEUP (~0ULL)
 
 /* One reading of the TLD. */
-struct ctldctl_sight {
+struct ctldctl_reading {
 	__u32 size;		/* of the TLD; 0: there was none to be read */
 	__u32 map;		/* in which of the recorded maps */
 	__u8 bytes[CTLDCTL_RECORDED_VALUE];
@@ -34,10 +34,10 @@ struct ctldctl_stretch {
 	__u32 cpu;
 	__u32 is_sample;
 	char comm[CTLDCTL_COMM], leader_comm[CTLDCTL_COMM];
-	struct ctldctl_sight before, after;	/* at begin, at end */
+	struct ctldctl_reading before, after;	/* at begin, at end */
 };
 
-/* What a processor did not find room for. */
+/* What a processor found no space for. */
 struct ctldctl_lost {
 	__u64 stretches;	/* in the ring buffer */
 	__u64 ran;		/* ns in them */
@@ -51,7 +51,7 @@ struct ctldctl_lost {
 
 struct ctldctl_recorder;
 
-struct ctldctl_recorder_wish {
+struct ctldctl_recorder_request {
 	const char *name;	/* of the TLD */
 	int map_fds[CTLDCTL_RECORDED_MAPS];
 	__u32 value_sizes[CTLDCTL_RECORDED_MAPS];
@@ -62,7 +62,7 @@ struct ctldctl_recorder_wish {
 };
 
 /* Load the programs. Nothing runs yet. */
-int ctldctl_recorder_open(const struct ctldctl_recorder_wish *wish, struct ctldctl_recorder **recorder);
+int ctldctl_recorder_open(const struct ctldctl_recorder_request *request, struct ctldctl_recorder **recorder);
 
 /*
  * Begin to record; sample_hz times a second each processor's thread is looked at in between,

@@ -33,6 +33,6 @@ enum ctldctl_screen_event {
 int ctldctl_screen_wait(int milliseconds);
 
 /* What was typed: bytes, 0 if nothing, or a negative errno. Does not wait. */
-int ctldctl_screen_read(void *bytes, size_t room);
+int ctldctl_screen_read(void *bytes, size_t capacity);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// A picture as SVG: rectangles, paths and texts, of which it is known how much room they take.
+// A picture as SVG: rectangles, paths and texts, of which it is known how much space they take.
 
 /// Text in a font whose characters are all equally wide, so that its box can be computed.
 public struct DrawnText: Equatable, Sendable {

@@ -88,7 +88,7 @@ public struct Stretch: Equatable, Sendable {
   public var isMixed: Bool { before != after }
 }
 
-/// What a processor found no room for.
+/// What a processor found no space for.
 public struct Lost: Equatable, Sendable {
   public let cpu: Int
   /// In the ring buffer.

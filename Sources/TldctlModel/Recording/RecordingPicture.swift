@@ -113,7 +113,7 @@ public struct RecordingPicture {
     return text
   }
 
-  /// The value's name where there is room for it.
+  /// The value's name where there is space for it.
   private mutating func label(_ run: TimelineRun, _ cpu: Int, y: Double, height: Double) {
     guard let slot = run.only, slot < Palette.fills.count, height >= 16, slot < summary.values.count else { return }
     let text = naming.text(summary.values[slot].value), width = DrawnText.width(text, size: 11)
@@ -137,7 +137,7 @@ public struct RecordingPicture {
   }
 
   private mutating func drawTimes() {
-    // At the end there may be no room for the words.
+    // At the end there may be no space for the words.
     for tick in ticks where tick.x + DrawnText.width("999 ms", size: 11) / 2 <= Self.width - 2 {
       drawing.add(DrawnText(axisText(tick.time), x: tick.x, y: top + 18, size: 11, anchor: .middle))
     }

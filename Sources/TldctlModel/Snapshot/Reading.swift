@@ -14,7 +14,7 @@ public enum Reading: Equatable, Sendable {
 extension TaskRecord {
   public func reading(of tld: TLD) -> Reading {
     let end = tld.offset + tld.size
-    guard end <= data.count, end <= room ?? Int.max else { return .absent }
+    guard end <= data.count, end <= capacity ?? Int.max else { return .absent }
     return .bytes(data[tld.offset..<end], isTorn: isTorn(tld))
   }
 

@@ -34,7 +34,7 @@ public struct TaskRecord: Sendable {
   public var metaPage: UInt64
   public var start: Int
   /// Bytes that are the thread's, from `start` on; nil where it is not said.
-  public var room: Int?
+  public var capacity: Int?
   public var comm: [UInt8]
   public var leaderComm: [UInt8]
   public var data: [UInt8]
@@ -88,7 +88,7 @@ public struct Snapshot: Sendable {
       TaskRecord(
         flags: flags, tid: header.tid, tgid: header.tgid, uid: header.uid, startBoottime: header.start_boottime,
         dataPage: header.data, metaPage: header.meta, start: Int(header.start),
-        room: header.room == 0 ? nil : Int(header.room),
+        capacity: header.capacity == 0 ? nil : Int(header.capacity),
         comm: characters(of: header.comm), leaderComm: characters(of: header.leader_comm),
         data: Array(bytes[headerSize..<headerSize + dataBytes]),
         changed: (0..<changedWords).map { bytes.loadUnaligned(fromByteOffset: changedAt + 8 * $0, as: UInt64.self) },

@@ -81,7 +81,7 @@ public enum Value: Equatable, Sendable {
   }
 }
 
-/// The wishes of all `--as NAME=TYPE`.
+/// What all `--as NAME=TYPE` ask for.
 public struct ValueTypes: Equatable, Sendable {
   private var types: [[UInt8]: ValueType] = [:]
 

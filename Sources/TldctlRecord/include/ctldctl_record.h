@@ -34,7 +34,7 @@ struct ctldctl_record {
 	__u64 start_boottime;	/* ns; with tid it names a thread for ever */
 	__u64 data, meta;	/* kernel addresses: who has the same has the same page */
 	__u32 start;		/* of the first data byte in the page */
-	__u32 room;		/* bytes from there, where libtld says so; else 0 */
+	__u32 capacity;		/* bytes from there, where libtld says so; else 0 */
 	__u32 data_bytes;
 	__u32 meta_bytes;
 	char comm[CTLDCTL_COMM], leader_comm[CTLDCTL_COMM];
@@ -48,7 +48,7 @@ struct ctldctl_meta {
 	__u32 padding;
 };
 
-/* What became of a wish to set a value. */
+/* What became of a request to set a value. */
 enum ctldctl_set_result {
 	CTLDCTL_SET_NO_TASK,	/* no such thread, or another one has its id now */
 	CTLDCTL_SET_NO_ELEMENT,	/* it publishes nothing any more */
@@ -60,7 +60,7 @@ enum ctldctl_set_result {
 
 #define CTLDCTL_SET_MAX 4096	/* bytes of the largest value */
 
-/* A wish to set one value of one thread, and what became of it. */
+/* A request to set one value of one thread, and what became of it. */
 struct ctldctl_set {
 	/* in */
 	__u32 tid;		/* as the record has it */

@@ -56,10 +56,10 @@ struct SetValue: ParsableCommand {
       throw Failure(.other, "\(escaped(found.tld.name)) has \(bytes.count) bytes", why: "at most \(CTLDCTL_SET_MAX) can be written")
     }
     let map = try found.map.open()
-    var wish = found.wish(dryRun: dryRun), before = [UInt8](repeating: 0, count: bytes.count)
-    let error = loading { ctldctl_set_value(map.number, UInt32(found.map.valueSize), &wish, bytes, &before) }
+    var request = found.setRequest(dryRun: dryRun), before = [UInt8](repeating: 0, count: bytes.count)
+    let error = loading { ctldctl_set_value(map.number, UInt32(found.map.valueSize), &request, bytes, &before) }
     guard error == 0 else { throw loadFailure("\(found.map.title) cannot be written", -error) }
-    try check(ctldctl_set_result(rawValue: wish.result), found)
+    try check(ctldctl_set_result(rawValue: request.result), found)
     return before
   }
 
@@ -90,17 +90,17 @@ struct SetValue: ParsableCommand {
 
 extension Located {
   /// What the BPF program checks once more before it writes.
-  fileprivate func wish(dryRun: Bool) -> ctldctl_set {
-    var wish = ctldctl_set()
-    wish.tid = record.tid
-    wish.start_boottime = record.startBoottime
-    wish.start = UInt32(record.start)
-    wish.data = record.dataPage
-    wish.entry = UInt32(tld.index)
-    wish.off = UInt32(tld.offset)
-    wish.size = UInt32(tld.size)
-    wish.dry_run = dryRun ? 1 : 0
-    withUnsafeMutableBytes(of: &wish.name) { $0.copyBytes(from: page.entry(tld.index)) }
-    return wish
+  fileprivate func setRequest(dryRun: Bool) -> ctldctl_set {
+    var request = ctldctl_set()
+    request.tid = record.tid
+    request.start_boottime = record.startBoottime
+    request.start = UInt32(record.start)
+    request.data = record.dataPage
+    request.entry = UInt32(tld.index)
+    request.off = UInt32(tld.offset)
+    request.size = UInt32(tld.size)
+    request.dry_run = dryRun ? 1 : 0
+    withUnsafeMutableBytes(of: &request.name) { $0.copyBytes(from: page.entry(tld.index)) }
+    return request
   }
 }

@@ -17,18 +17,18 @@ struct Recorder: ~Copyable {
   }
 
   init(_ maps: [DataMap], name: [UInt8], pid: UInt32?, ringBytes: UInt32) throws(Failure) {
-    var wish = ctldctl_recorder_wish(), opened: OpaquePointer?
-    wish.map_count = UInt32(maps.count)
-    wish.tgid = pid ?? 0
-    wish.ring_bytes = ringBytes
+    var request = ctldctl_recorder_request(), opened: OpaquePointer?
+    request.map_count = UInt32(maps.count)
+    request.tgid = pid ?? 0
+    request.ring_bytes = ringBytes
     let error = try withDescriptors(maps) { descriptors in
-      withUnsafeMutableBytes(of: &wish.map_fds) { $0.copyBytes(from: descriptors.withUnsafeBytes(Array.init)) }
+      withUnsafeMutableBytes(of: &request.map_fds) { $0.copyBytes(from: descriptors.withUnsafeBytes(Array.init)) }
       let sizes = maps.map { UInt32($0.valueSize) }
-      withUnsafeMutableBytes(of: &wish.value_sizes) { $0.copyBytes(from: sizes.withUnsafeBytes(Array.init)) }
+      withUnsafeMutableBytes(of: &request.value_sizes) { $0.copyBytes(from: sizes.withUnsafeBytes(Array.init)) }
       return (name + [0]).withUnsafeBufferPointer { bytes in
         bytes.withMemoryRebound(to: CChar.self) { characters in
-          wish.name = characters.baseAddress
-          return loading { ctldctl_recorder_open(&wish, &opened) }
+          request.name = characters.baseAddress
+          return loading { ctldctl_recorder_open(&request, &opened) }
         }
       }
     }
@@ -148,10 +148,10 @@ extension ReportedStretch {
 }
 
 extension RecordedValue {
-  init?(_ sight: ctldctl_sight) {
-    guard sight.size > 0 else { return nil }
-    let length = min(Int(sight.size), Self.mostBytes)
-    self.init(size: Int(sight.size), bytes: withUnsafeBytes(of: sight.bytes) { Array($0.prefix(length)) })
+  init?(_ reading: ctldctl_reading) {
+    guard reading.size > 0 else { return nil }
+    let length = min(Int(reading.size), Self.mostBytes)
+    self.init(size: Int(reading.size), bytes: withUnsafeBytes(of: reading.bytes) { Array($0.prefix(length)) })
   }
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * sight.bpf.h - what a task's TLD says at this moment, in whichever of the recorded maps it has
+ * reading.bpf.h - what a task's TLD says at this moment, in whichever of the recorded maps it has
  * it; and what is known of the task, so that its TLD is searched for only once.
  *
  * The name is known at run time only, sizes differ between programs, and maps have any format:
  * so the pages are read by helpers here, within the same bounds as tld.bpf.h keeps.
  */
-#ifndef SIGHT_BPF_H
-#define SIGHT_BPF_H
+#ifndef READING_BPF_H
+#define READING_BPF_H
 
 #include "walk.bpf.h"
 #include "ctldctl_recorder.h"
@@ -142,14 +142,14 @@ struct element {
 };
 
 /* The first data byte in the page; 0 if that cannot be. And the bytes from there. */
-static __always_inline __u64 first_byte(const struct element *element, __u32 bytes, __u64 *room)
+static __always_inline __u64 first_byte(const struct element *element, __u32 bytes, __u64 *capacity)
 {
 	__u64 start = element->start;
 
-	*room = page_bytes;
+	*capacity = page_bytes;
 	if (bytes >= 24) {
 		if (element->room_magic == TLD_ROOM_MAGIC)
-			*room = element->room;
+			*capacity = element->room;
 	} else {
 		start = 0;
 		tldctl_read(&start, sizeof(start), element->data);
@@ -158,14 +158,14 @@ static __always_inline __u64 first_byte(const struct element *element, __u32 byt
 }
 
 /* Read the TLD through one map's element. Return whether it is there. */
-static __noinline int read_through(struct ctldctl_sight *sight, struct task_struct *task,
+static __noinline int read_through(struct ctldctl_reading *reading, struct task_struct *task,
 				   const struct element *element, __u32 value_bytes)
 {
 	struct known *known;
-	__u64 start, room;
+	__u64 start, capacity;
 	__u32 bytes;
 
-	if (!sight || !task || !element || !element->data || !element->meta)
+	if (!reading || !task || !element || !element->data || !element->meta)
 		return 0;
 	/* A native map's own program may know what its page does not tell. */
 	if (value_bytes >= 32 && element->image == TLD_IMAGE_STALE)
@@ -177,21 +177,21 @@ static __noinline int read_through(struct ctldctl_sight *sight, struct task_stru
 		search(known);
 	if (!known->size)
 		return 0;
-	start = first_byte(element, value_bytes, &room);
-	if (!start || known->off + known->size > room || start + known->off + known->size > page_bytes)
+	start = first_byte(element, value_bytes, &capacity);
+	if (!start || known->off + known->size > capacity || start + known->off + known->size > page_bytes)
 		return 0;
 	bytes = known->size;
 	if (bytes > CTLDCTL_RECORDED_VALUE)
 		bytes = CTLDCTL_RECORDED_VALUE;
-	if (tldctl_read(sight->bytes, bytes, element->data + start + known->off))
+	if (tldctl_read(reading->bytes, bytes, element->data + start + known->off))
 		return 0;
-	sight->size = known->size;
+	reading->size = known->size;
 	return 1;
 }
 
-struct look {
+struct read_request {
 	struct task_struct *task;
-	struct ctldctl_sight *sight;
+	struct ctldctl_reading *reading;
 };
 
 #define SIZE(n) (map_value_bytes[n] >= 32 ? 32 : map_value_bytes[n] >= 24 ? 24 : 16)
@@ -202,14 +202,14 @@ struct look {
  */
 #define COPY(n, storage)								\
 	case n:										\
-		value = n < map_count ? bpf_task_storage_get(&storage, look->task, 0, 0) : 0; \
+		value = n < map_count ? bpf_task_storage_get(&storage, request->task, 0, 0) : 0; \
 		if (!value || bpf_probe_read_kernel(&element, SIZE(n), value)) \
 			return 0;							\
 		value_bytes = map_value_bytes[n];					\
 		break
 
 /* bpf_loop()'s callback: 1 ends it. */
-static long look_into(__u64 i, struct look *look)
+static long read_map(__u64 i, struct read_request *request)
 {
 	struct element element = { 0 };
 	__u32 value_bytes = 0;
@@ -227,19 +227,19 @@ static long look_into(__u64 i, struct look *look)
 	default:
 		return 1;
 	}
-	if (!read_through(look->sight, look->task, &element, value_bytes))
+	if (!read_through(request->reading, request->task, &element, value_bytes))
 		return 0;
-	look->sight->map = i;
+	request->reading->map = i;
 	return 1;
 }
 
 /* The first map in which the task has the TLD. */
-static __always_inline void look(struct ctldctl_sight *sight, struct task_struct *task)
+static __always_inline void read_tld(struct ctldctl_reading *reading, struct task_struct *task)
 {
-	struct look look = { .task = task, .sight = sight };
+	struct read_request request = { .task = task, .reading = reading };
 
-	__builtin_memset(sight, 0, sizeof(*sight));
-	bpf_loop(map_count, look_into, &look, 0);
+	__builtin_memset(reading, 0, sizeof(*reading));
+	bpf_loop(map_count, read_map, &request, 0);
 }
 
 #define HAS(n, storage)								\
