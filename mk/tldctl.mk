@@ -75,7 +75,7 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 # --- Its tests: the tool's own C in situations that cannot be had from outside; programs to look at --
 
 TLDCTL_CHECKS = $(patsubst tests-c/tldctl/%.c,$(BUILD)/tests-c/tldctl/%,$(wildcard tests-c/tldctl/*_checks.c))
-$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/TldctlKernel/*.c Sources/TldctlKernel/include/*.h Sources/TldctlRecord/include/*.h) \
+$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/*.h Sources/TldctlRecord/include/*.h) \
 		$(TLDCTL_SKELETONS) include/tld_pin.h $(wildcard tests-c/support/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
- * reader.c - loads reader.bpf.c and setter.bpf.c over somebody's data map, and runs them.
+ * reader.c - loads reader.bpf.c over somebody's data map, and runs it.
  *
  * Nothing is pinned, and no link outlives its iteration, so whatever ends this process
  * leaves nothing loaded.
@@ -10,12 +10,11 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "ctldctl.h"
+#include "iterate.h"
 #include "reader.skel.h"
-#include "setter.skel.h"
 
 struct ctldctl_reader {
 	struct reader_bpf *bpf;
@@ -59,8 +58,8 @@ void ctldctl_reader_close(struct ctldctl_reader *reader)
 	free(reader);
 }
 
-/* An iteration over all tasks, or over one. It keeps the link, which is closed here. */
-static int begin(struct bpf_program *program, __u32 tid)
+/* The iteration keeps the link, which is closed here. */
+int ctldctl_iterate(struct bpf_program *program, __u32 tid)
 {
 	union bpf_iter_link_info info = { .task.tid = tid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
@@ -83,56 +82,5 @@ int ctldctl_reader_begin(struct ctldctl_reader *reader, __u32 tgid, __u32 tid)
 {
 	reader->bpf->bss->only_tgid = tgid;
 	reader->bpf->bss->last.address = 0;
-	return begin(reader->bpf->progs.read_task, tid);
-}
-
-static int run_to_end(int fd)
-{
-	char nothing[64];
-	ssize_t length;
-
-	do {
-		length = read(fd, nothing, sizeof(nothing));
-	} while (length > 0 || (length < 0 && (errno == EINTR || errno == EAGAIN)));
-	return length < 0 ? -errno : 0;
-}
-
-static int set_loaded(struct setter_bpf *bpf, struct ctldctl_set *request, const void *wanted, void *before)
-{
-	int fd, err;
-
-	request->result = CTLDCTL_SET_NO_TASK; /* the iterator finds none */
-	bpf->bss->request = *request;
-	memcpy(bpf->bss->wanted, wanted, request->size);
-	fd = begin(bpf->progs.set_value, request->tid);
-	if (fd == -ESRCH)
-		return 0;
-	if (fd < 0)
-		return fd;
-	err = run_to_end(fd);
-	close(fd);
-	*request = bpf->bss->request;
-	memcpy(before, bpf->bss->before, request->size);
-	return err;
-}
-
-int ctldctl_set_value(int map_fd, __u32 value_size, struct ctldctl_set *request, const void *wanted, void *before)
-{
-	struct setter_bpf *bpf;
-	int err;
-
-	if (request->size > CTLDCTL_SET_MAX)
-		return -EINVAL;
-	bpf = setter_bpf__open();
-	if (!bpf)
-		return -errno;
-	bpf->rodata->value_bytes = value_size;
-	bpf->rodata->page_bytes = getpagesize();
-	err = bpf_map__reuse_fd(bpf->maps.tldctl_data_map, map_fd);
-	if (!err)
-		err = setter_bpf__load(bpf);
-	if (!err)
-		err = set_loaded(bpf, request, wanted, before);
-	setter_bpf__destroy(bpf);
-	return err;
+	return ctldctl_iterate(reader->bpf->progs.read_task, tid);
 }
