@@ -28,8 +28,8 @@ struct List: ParsableCommand {
   func run() throws {
     let types = try self.types.parsed()
     if let pid { try requireProcess(pid) }
-    var found: [(map: DataMap, processes: [ProcessReading])] = []
-    for map in try DataMap.chosen(by: maps.map) {
+    var found: [(map: FoundMap, processes: [ProcessReading])] = []
+    for map in try FoundMap.chosen(by: maps.map) {
       guard let processes = try read(map) else { continue }
       found.append((map, processes))
     }
@@ -42,7 +42,7 @@ struct List: ParsableCommand {
   }
 
   /// Nil where the map has gone meanwhile.
-  private func read(_ map: DataMap) throws(Failure) -> [ProcessReading]? {
+  private func read(_ map: FoundMap) throws(Failure) -> [ProcessReading]? {
     do {
       let reader = try MapReader(map)
       let pattern = comm.map { Pattern($0) }
@@ -56,7 +56,7 @@ struct List: ParsableCommand {
   }
 
   /// A process that was asked for and publishes nothing is "not found"; nobody at all is not.
-  private func explainNothing(_ found: [(map: DataMap, processes: [ProcessReading])]) throws {
+  private func explainNothing(_ found: [(map: FoundMap, processes: [ProcessReading])]) throws {
     guard found.allSatisfy({ $0.processes.isEmpty }) else { return }
     if let pid {
       throw Failure(
@@ -69,7 +69,7 @@ struct List: ParsableCommand {
 
   private func comm(of pid: UInt32) -> [UInt8] { tldctl.comm(of: pid) }
 
-  private func show(_ found: [(map: DataMap, processes: [ProcessReading])], _ types: ValueTypes) {
+  private func show(_ found: [(map: FoundMap, processes: [ProcessReading])], _ types: ValueTypes) {
     let limit = outputWidth()
     for (map, processes) in found {
       for process in processes {
@@ -79,7 +79,7 @@ struct List: ParsableCommand {
     }
   }
 
-  private func json(_ found: [(map: DataMap, processes: [ProcessReading])], _ types: ValueTypes) -> JSON {
+  private func json(_ found: [(map: FoundMap, processes: [ProcessReading])], _ types: ValueTypes) -> JSON {
     .object([
       ("command", .string("list")), ("version", .integer(1)),
       ("maps", .array(found.map(\.map.json))),

@@ -91,7 +91,7 @@ extension MapCommand {
 
     func run() throws {
       // Nothing but a data map is removed.
-      let map = try DataMap.pinned(at: pin)
+      let map = try FoundMap.pinned(at: pin)
       try PinPlace(pin).remove(map)
     }
   }

@@ -15,7 +15,7 @@ struct Maps: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let chosen = try DataMap.chosen(by: maps.map)
+    let chosen = try FoundMap.chosen(by: maps.map)
     let pins = pinsByMap(), programs = try programsByMap(), holders = holdersByMap()
     let found = try chosen.compactMap { map -> MapReport? in
       guard let tasks = try countTasks(map) else { return nil }
@@ -37,7 +37,7 @@ struct Maps: ParsableCommand {
   }
 
   /// Nil where the map has gone meanwhile.
-  private func countTasks(_ map: DataMap) throws(Failure) -> Int? {
+  private func countTasks(_ map: FoundMap) throws(Failure) -> Int? {
     do {
       let reader = try MapReader(map)
       return try reader.snapshot().records.count
@@ -49,7 +49,7 @@ struct Maps: ParsableCommand {
 }
 
 private struct MapReport {
-  let map: DataMap
+  let map: FoundMap
   let pins: [Pin]
   let programs: [BPFProgram]
   let tasks: Int

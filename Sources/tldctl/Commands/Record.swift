@@ -56,7 +56,7 @@ struct Record: ParsableCommand {
   }
 
   /// A map may go between the look at the system's maps and its opening: then look again.
-  private func load(_ chosen: inout [DataMap]) throws(Failure) -> Recorder {
+  private func load(_ chosen: inout [FoundMap]) throws(Failure) -> Recorder {
     var tries = 20
     while true {
       do throws(Failure) {
@@ -78,8 +78,8 @@ struct Record: ParsableCommand {
     return bytes
   }
 
-  private func recorded() throws(Failure) -> [DataMap] {
-    let all = try DataMap.chosen(by: maps.map)
+  private func recorded() throws(Failure) -> [FoundMap] {
+    let all = try FoundMap.chosen(by: maps.map)
     guard !all.isEmpty else {
       throw Failure(.notFound, "there is no task local data map", advice: "start the scheduler or tracer that reads hints, or make one by 'tldctl map create'")
     }
@@ -95,13 +95,13 @@ struct Record: ParsableCommand {
   }
 
   /// Whether somebody, or the process that was asked for, shares the TLD there now.
-  private func hasName(_ map: DataMap) -> Bool {
+  private func hasName(_ map: FoundMap) -> Bool {
     guard let reader = try? MapReader(map), let snapshot = try? reader.snapshot(pid.map { .process($0) } ?? .all)
     else { return false }
     return snapshot.pages.contains { $0.tld(named: bytesOfName) != nil }
   }
 
-  private func header(_ chosen: [DataMap]) -> RecordingHeader {
+  private func header(_ chosen: [FoundMap]) -> RecordingHeader {
     var header = RecordingHeader(), system = utsname()
     uname(&system)
     header.tool = "tldctl \(String(cString: ctldctl_version()))"

@@ -5,7 +5,7 @@
 import TldctlModel
 
 struct Located {
-  let map: DataMap
+  let map: FoundMap
   let record: TaskRecord
   let page: MetadataPage
   let tld: TLD
@@ -18,7 +18,7 @@ struct Located {
     try requireProcess(thread.pid)
     let name = unescaped(name) ?? Array(name.utf8)
     var search = Search(thread: thread, name: name)
-    let maps = try DataMap.chosen(by: word)
+    let maps = try FoundMap.chosen(by: word)
     for map in maps { try search.look(in: map) }
     return try search.result(maps: maps.count)
   }
@@ -36,7 +36,7 @@ private struct Search {
     self.name = name
   }
 
-  mutating func look(in map: DataMap) throws(Failure) {
+  mutating func look(in map: FoundMap) throws(Failure) {
     let snapshot: Snapshot
     do {
       snapshot = try attempt(map)
@@ -57,7 +57,7 @@ private struct Search {
   }
 
   /// A value that changed while it was read is read again, a few times.
-  private func attempt(_ map: DataMap) throws(Failure) -> Snapshot {
+  private func attempt(_ map: FoundMap) throws(Failure) -> Snapshot {
     let reader = try MapReader(map)
     var snapshot = try reader.snapshot(.thread(thread.tid))
     for _ in 0..<10 {
@@ -70,7 +70,7 @@ private struct Search {
     return snapshot
   }
 
-  private func located(_ map: DataMap, _ snapshot: Snapshot, _ record: TaskRecord) throws(Failure) -> Located {
+  private func located(_ map: FoundMap, _ snapshot: Snapshot, _ record: TaskRecord) throws(Failure) -> Located {
     let who = "thread \(thread.tid) (\(escaped(record.comm)))"
     switch record.state {
     case .stale:

@@ -19,10 +19,10 @@ enum Selection: Equatable {
 
 /// The loaded program over one map. It may be read again and again.
 struct MapReader: ~Copyable {
-  let map: DataMap
+  let map: FoundMap
   private let reader: OpaquePointer
 
-  init(_ map: DataMap) throws(Failure) {
+  init(_ map: FoundMap) throws(Failure) {
     let descriptor = try map.open()
     var opened: OpaquePointer?
     let error = loading { ctldctl_reader_open(descriptor.number, UInt32(map.valueSize), &opened) }

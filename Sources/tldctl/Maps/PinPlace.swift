@@ -38,7 +38,7 @@ struct PinPlace {
     throw failure("the map cannot be pinned at \(escaped(pin))", error, why)
   }
 
-  func remove(_ map: DataMap) throws(Failure) {
+  func remove(_ map: FoundMap) throws(Failure) {
     var why: UnsafePointer<CChar>?
     let error = ctldctl_pin_remove(pin, map.id, &why)
     guard error == 0 else { throw failure("\(escaped(pin)) cannot be removed", error, why) }

@@ -16,7 +16,7 @@ struct Recorder: ~Copyable {
     return Descriptor(descriptor)
   }
 
-  init(_ maps: [DataMap], name: [UInt8], pid: UInt32?, ringBytes: UInt32) throws(Failure) {
+  init(_ maps: [FoundMap], name: [UInt8], pid: UInt32?, ringBytes: UInt32) throws(Failure) {
     var request = ctldctl_recorder_request(), opened: OpaquePointer?
     request.map_count = UInt32(maps.count)
     request.tgid = pid ?? 0
@@ -125,7 +125,7 @@ struct Recorder: ~Copyable {
 }
 
 /// Calls with a descriptor of each map, which are open meanwhile.
-private func withDescriptors(_ maps: [DataMap], _ body: ([Int32]) -> Int32) throws(Failure) -> Int32 {
+private func withDescriptors(_ maps: [FoundMap], _ body: ([Int32]) -> Int32) throws(Failure) -> Int32 {
   var descriptors: [Int32] = []
   defer { descriptors.forEach { _ = close($0) } }
   for map in maps {

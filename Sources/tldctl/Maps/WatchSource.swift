@@ -24,7 +24,7 @@ final class WatchSource {
 
   private final class Reader {
     let reader: MapReader
-    init(_ map: DataMap) throws(Failure) { reader = try MapReader(map) }
+    init(_ map: FoundMap) throws(Failure) { reader = try MapReader(map) }
   }
 
   init(word: String?, selection: Selection, table: WatchTable) {
@@ -34,7 +34,7 @@ final class WatchSource {
   }
 
   /// Those of the last reading.
-  private(set) var maps: [DataMap] = []
+  private(set) var maps: [FoundMap] = []
 
   func forgetChanges() { table.forgetChanges() }
 
@@ -60,9 +60,9 @@ final class WatchSource {
 
   /// A map that was asked for by name must be there at first; later it may come and go.
   private func refresh() throws(Failure) {
-    var chosen: [DataMap] = []
+    var chosen: [FoundMap] = []
     do {
-      chosen = try DataMap.chosen(by: word)
+      chosen = try FoundMap.chosen(by: word)
       note = chosen.isEmpty ? "there is no task local data map" : ""
     } catch {
       if isFirst || error.status != .notFound { throw error }

@@ -9,11 +9,11 @@ private let cellLimit = 40
 
 struct ProcessText {
   private let process: ProcessReading
-  private let map: DataMap
+  private let map: FoundMap
   private let types: ValueTypes
   private let output: OutputOptions
 
-  init(_ process: ProcessReading, map: DataMap, types: ValueTypes, output: OutputOptions) {
+  init(_ process: ProcessReading, map: FoundMap, types: ValueTypes, output: OutputOptions) {
     self.process = process
     self.map = map
     self.types = types
@@ -61,7 +61,7 @@ struct ProcessText {
 }
 
 extension ProcessReading {
-  func json(map: DataMap, _ types: ValueTypes) -> JSON {
+  func json(map: FoundMap, _ types: ValueTypes) -> JSON {
     .object([
       ("pid", .integer(pid)), ("comm", .text(comm)), ("uid", .integer(uid)), ("map", .integer(map.id)),
       ("tlds", .array(tlds.map(\.json))),

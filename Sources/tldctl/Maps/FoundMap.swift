@@ -7,7 +7,8 @@ import TldctlKernel
 import Glibc
 import TldctlModel
 
-struct DataMap {
+/// A data map of the system; the library calls DataMap what it keeps of one that it publishes in.
+struct FoundMap {
   let id: UInt32
   let name: [UInt8]
   let valueSize: Int
@@ -47,8 +48,8 @@ struct DataMap {
   }
 
   /// All data maps, in the order of their ids.
-  static func all() throws(Failure) -> [DataMap] {
-    var found: [DataMap] = []
+  static func all() throws(Failure) -> [FoundMap] {
+    var found: [FoundMap] = []
     var id: UInt32 = 0
     while true {
       let error = ctldctl_map_next(id, &id)
@@ -58,26 +59,26 @@ struct DataMap {
       // It has gone meanwhile.
       if fd == -ENOENT { continue }
       guard fd >= 0 else { throw Failure.system("map \(id) cannot be opened", errno: -fd) }
-      if let map = DataMap(Descriptor(fd), pin: nil) { found.append(map) }
+      if let map = FoundMap(Descriptor(fd), pin: nil) { found.append(map) }
     }
   }
 
   /// The map that is pinned at a path.
-  static func pinned(at path: String) throws(Failure) -> DataMap {
+  static func pinned(at path: String) throws(Failure) -> FoundMap {
     let fd = ctldctl_pin_open(path)
     guard fd >= 0 else {
       throw Failure.system(
         "nothing can be opened at \(escaped(path))", errno: -fd,
         advice: -fd == ENOENT ? "'tldctl maps' lists what is there" : "ask for read permission of the pin")
     }
-    guard let map = DataMap(Descriptor(fd), pin: path) else {
+    guard let map = FoundMap(Descriptor(fd), pin: path) else {
       throw Failure(.notFound, "what is pinned at \(escaped(path)) is no task local data map", advice: "'tldctl maps' lists them")
     }
     return map
   }
 
   /// Those that a person means by an id, a name or the path of a pin; all without.
-  static func chosen(by word: String?) throws(Failure) -> [DataMap] {
+  static func chosen(by word: String?) throws(Failure) -> [FoundMap] {
     guard let word else { return try all() }
     if word.contains("/") { return [try pinned(at: word)] }
     let wanted = unescaped(word) ?? Array(word.utf8)
