@@ -6,7 +6,7 @@
 //
 // With TLDCTL=1 in the environment also the tool of that name, which is the only part that
 // depends on another package, on libbpf, and on what `make tldctl` generates from its BPF
-// programs (see mk/tldctl.mk). Its core, which depends on nothing, is always there.
+// programs (see mk/tldctl.mk). What it knows, TldctlModel, needs none of that and is always there.
 
 import PackageDescription
 
@@ -15,9 +15,10 @@ let package = Package(
   targets: [
     .target(name: "CTLD", exclude: ["libtld.map"]),
     .target(name: "TLD", dependencies: ["CTLD"]),
-    .target(name: "TLDCTLCore"),
+    .target(name: "TldctlRecord"),
+    .target(name: "TldctlModel", dependencies: ["TldctlRecord"]),
     .testTarget(name: "TLDTests", dependencies: ["TLD", "CTLD"]),
-    .testTarget(name: "TLDCTLTests", dependencies: ["TLDCTLCore"]),
+    .testTarget(name: "TldctlModelTests", dependencies: ["TldctlModel"]),
   ]
 )
 
@@ -27,15 +28,15 @@ if Context.environment["TLDCTL"] == "1" {
   ]
   package.targets += [
     .target(
-      name: "CTLDCTL",
-      exclude: ["reader.bpf.c", "record.bpf.c", "setter.bpf.c", "sight.bpf.h", "task.bpf.h"],
+      name: "TldctlKernel",
+      dependencies: ["TldctlRecord"],
+      exclude: ["bpf"],
       linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
     .executableTarget(
       name: "tldctl",
       dependencies: [
-        "CTLDCTL", "TLDCTLCore",
+        "TldctlKernel", "TldctlModel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ],
-      exclude: ["tldctl.mk"]),
+      ]),
   ]
 }

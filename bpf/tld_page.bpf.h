@@ -190,6 +190,26 @@ struct __tld_search {
 	struct __tld_found found;
 };
 
+/*
+ * What a walk makes of entry @i, which has @size bytes; @is_it: it has the name. 1 ends the walk.
+ * tldctl, which has only the addresses of pages, goes its own walk by this.
+ */
+__tld_inline long __tld_pass_entry(struct __tld_found *found, __u64 i, __u64 size, int is_it)
+{
+	if (is_it) {
+		found->size = size;
+		return 1;
+	}
+	if (found->searched == i)
+		found->searched = i + 1;
+	/*
+	 * Not compared here, though sums of hostile sizes leave the page: the verifier would
+	 * tell the rounds apart by it. 64 bits hold all of them.
+	 */
+	found->off += TLD_ROUND_UP(size, 8);
+	return 0;
+}
+
 /* bpf_loop()'s callback: 1 ends the walk. */
 static long __tld_search_entry(__u64 index, struct __tld_search *search)
 {
@@ -203,19 +223,8 @@ static long __tld_search_entry(__u64 index, struct __tld_search *search)
 	if (!size)
 		return 1; /* being written: its place, and that of those behind it, is not known yet */
 	__tld_read_barrier(); /* the kernel's user header writes size after the name */
-	if (i >= search->first &&
-	    !bpf_strncmp(meta->metadata[i].name, TLD_NAME_LEN, search->name)) {
-		search->found.size = size;
-		return 1;
-	}
-	if (search->found.searched == i)
-		search->found.searched = i + 1;
-	/*
-	 * Not compared here, though sums of hostile sizes leave the page: the verifier would
-	 * tell the rounds apart by it. 64 bits hold all of them.
-	 */
-	search->found.off += TLD_ROUND_UP(size, 8);
-	return 0;
+	return __tld_pass_entry(&search->found, i, size, i >= search->first &&
+				!bpf_strncmp(meta->metadata[i].name, TLD_NAME_LEN, search->name));
 }
 
 /*

@@ -8,16 +8,17 @@ TLDCTL ?= $(if $(CROSS),no,yes)
 TLDCTL_INSTALLED = $(filter-out no,$(TLDCTL))
 
 TLDCTL_BUILD = $(BUILD)/tldctl
-TLDCTL_BPF = $(wildcard Sources/CTLDCTL/*.bpf.c)
-TLDCTL_SKELETONS = $(TLDCTL_BPF:Sources/CTLDCTL/%.bpf.c=$(TLDCTL_BUILD)/%.skel.h)
-TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*.swift Sources/TLDCTLCore/*.swift \
-	Sources/CTLDCTL/*.[ch] Sources/CTLDCTL/include/*)
+TLDCTL_BPF = $(wildcard Sources/TldctlKernel/bpf/*.bpf.c)
+TLDCTL_SKELETONS = $(TLDCTL_BPF:Sources/TldctlKernel/bpf/%.bpf.c=$(TLDCTL_BUILD)/%.skel.h)
+TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*/*.swift Sources/TldctlModel/*/*.swift \
+	Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/* Sources/TldctlRecord/*.c Sources/TldctlRecord/include/*)
+TLDCTL_INCLUDE = -ISources/TldctlKernel/include -ISources/TldctlRecord/include
 
 # swift(1) is beside the compiler.
 SWIFT ?= $(or $(wildcard $(dir $(realpath $(shell command -v $(SWIFTC))))swift),swift)
 
-$(TLDCTL_BUILD)/%.bpf.o: Sources/CTLDCTL/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-tldctl
-	$(call bpf_object,-ISources/CTLDCTL/include)
+$(TLDCTL_BUILD)/%.bpf.o: Sources/TldctlKernel/bpf/%.bpf.c | $(BUILD)/.swift $(BUILD)/.packages-tldctl
+	$(call bpf_object,$(TLDCTL_INCLUDE))
 
 $(TLDCTL_BUILD)/%.skel.h: $(TLDCTL_BUILD)/%.bpf.o
 	$(call bpf_skeleton,$*_bpf)
@@ -74,12 +75,12 @@ install-tldctl: $(TLDCTL_BUILD)/tldctl $(TLDCTL_COMPLETIONS)
 # --- Its tests: the tool's own C in situations that cannot be had from outside; programs to look at --
 
 TLDCTL_CHECKS = $(patsubst tests-c/tldctl/%.c,$(BUILD)/tests-c/tldctl/%,$(wildcard tests-c/tldctl/*_checks.c))
-$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/CTLDCTL/*.c Sources/CTLDCTL/include/*.h) \
+$(BUILD)/tests-c/tldctl/%_checks: tests-c/tldctl/%_checks.c $(wildcard Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/*.h Sources/TldctlRecord/include/*.h) \
 		$(TLDCTL_SKELETONS) include/tld_pin.h $(wildcard tests-c/support/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c/support -Itests-c/support/bpf -ISources/CTLDCTL/include -I$(TLDCTL_BUILD) \
-		-DTLDCTL_VERSION='"$(VERSION)"' $< $(filter-out %.bpf.c,$(wildcard Sources/CTLDCTL/*.c)) -o $@ $(LIBBPF) -pthread
+	$(Q)$(CC) -std=gnu11 -g -O2 $(WARN) -Itests-c/support -Itests-c/support/bpf $(TLDCTL_INCLUDE) -I$(TLDCTL_BUILD) \
+		-DTLDCTL_VERSION='"$(VERSION)"' $< $(wildcard Sources/TldctlKernel/*.c) -o $@ $(LIBBPF) -pthread
 
 # kernel_header.c is compiled by the test, which knows where the kernel's source is.
 TLDCTL_PROGRAMS = $(TLDCTL_CHECKS) $(BUILD)/tests-c/tldctl/busy.so $(patsubst tests-c/tldctl/programs/%.c,$(BUILD)/tests-c/tldctl/%,\

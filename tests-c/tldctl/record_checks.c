@@ -88,7 +88,7 @@ static void *work(void *how)
 
 static struct ctldctl_recorder *record(enum how how)
 {
-	struct ctldctl_recorder_wish wish = {
+	struct ctldctl_recorder_request wish = {
 		.name = "kind", .map_fds = { map_fd }, .value_sizes = { V2_SIZE }, .map_count = 1,
 		.tgid = getpid(), .ring_bytes = 1 << 20, .keeps_nothing = how == NOTHING_KEPT,
 	};
