@@ -93,7 +93,7 @@ static int add_page(struct btf *btf, int word, int index)
 	return page;
 }
 
-/* The value as docs/wire.md has it. Errors are noticed when the BTF is loaded. */
+/* The value as docs/reference/wire.md has it. Errors are noticed when the BTF is loaded. */
 static int add_value(struct btf *btf, __u32 value_size)
 {
 	int word = btf__add_int(btf, "unsigned long", 8, 0);
