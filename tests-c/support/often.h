@@ -9,8 +9,10 @@
 #ifndef TESTS_C_OFTEN_H
 #define TESTS_C_OFTEN_H
 
+#ifndef __bpf__
 #include <stdlib.h>
 #include <unistd.h>
+#endif
 
 #ifdef TLD_EMULATED
 #define SLOWER 10
@@ -23,6 +25,8 @@
 /* Repetitions: a tenth there; or a quarter, where the number itself tells something. */
 #define OFTEN(n) (((n) + SLOWER - 1) / SLOWER)
 #define SOME(n) (((n) + FEWER - 1) / FEWER)
+
+#ifndef __bpf__
 
 /* Processes that want a processor, for each that there is, and one; when the program began. */
 static unsigned int load_factor = 1;
@@ -44,6 +48,8 @@ static unsigned int patience(unsigned int seconds)
 {
 	return seconds * load_factor;
 }
+
+#endif
 
 /* How long to go on with what is done as often as there is time for. */
 #define BRIEFLY(seconds) ((seconds) / FEWER)
