@@ -41,7 +41,7 @@ all: $(BUILD)/libtld.so $(BUILD)/libtld.a ## the library, shared and static
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 20
 	@echo 'Variables: CROSS PREFIX DESTDIR LIBDIR INCLUDEDIR BPFINCLUDEDIR BINDIR DATADIR TLDCTL BUILD CC CXX SWIFTC BPF_CLANG CFLAGS'
 
 .PHONY: FORCE clean
@@ -57,3 +57,4 @@ include mk/examples.mk
 include mk/tests.mk
 include mk/guests.mk
 include mk/bench.mk
+include mk/lint.mk

@@ -18,7 +18,7 @@ cpus=$(nproc)
 burners=$((2 * cpus)) wakers=$((2 * cpus))
 pin=/sys/fs/bpf/sched_demo/tld_data_map
 work=$(mktemp -d)
-scheduler= server=
+scheduler="" server=""
 
 # Functions' output goes to files.
 exec 3>&1
@@ -157,4 +157,4 @@ while [ "$round" -le "$rounds" ]; do
 	done
 	round=$((round + 1))
 done
-echo done
+echo "done"

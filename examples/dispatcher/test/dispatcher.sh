@@ -100,7 +100,7 @@ ok "and with the table" all_seen total
 
 # Workers that sleep are woken by this, too, and with the tag of their last request.
 start --seconds 600
-for i in $(seq 200); do
+for _ in $(seq 200); do
 	kill -STOP $pid
 	kill -CONT $pid
 	sleep 0.005

@@ -323,7 +323,7 @@ recording()
 }
 ok "BPF notes each hint that gets a processor" await recording
 sleep 0.5
-for i in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
 	ask ask "$port" "$lookup" >/dev/null
 	ask ask "$port" "$report" >/dev/null
 done

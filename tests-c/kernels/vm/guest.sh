@@ -8,6 +8,8 @@
 # all parts; TLD_LONG=yes, the tests of /long, too; TLD_STRESS=a,b,c, hint_stress's words;
 # TLD_PROVOKE=fail, panic or hang, what becomes of such a guest.
 
+# busybox has ulimit -s
+# shellcheck disable=SC3045
 limit=120 # seconds for a program, which nothing takes that is well
 failed=0
 good=0 points=0 verdict=none # of the last program, by judge.awk
@@ -55,7 +57,7 @@ selftest() {
 	export GLIBC_TUNABLES=glibc.pthread.stack_cache_size=0x10000000
 	passed=0 control=
 	for pairing in kernel-bpf-kernel ours-bpf-ours ours-bpf-kernel kernel-bpf-ours; do
-		for try in $(seq $tries); do
+		for _ in $(seq $tries); do
 			run "selftest, user side $pairing" /selftest/user-$pairing
 			count=$(sed -n 's/^\([1-9][0-9]*\) passed 0 failed$/\1/p' /tmp/output)
 			[ -z "$count" ] || break

@@ -54,7 +54,7 @@ mkfifo /tmp/commands
 /tldctl/publisher -t 3 -s 16 -s 24 -s 64 </tmp/commands >/tmp/published 2>&1 &
 pid=$!
 exec 3>/tmp/commands
-for try in $(seq 100); do
+for _ in $(seq 100); do
 	! grep -q ready /tmp/published || break
 	sleep 0.1
 done
