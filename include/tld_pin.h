@@ -279,7 +279,7 @@ static inline int tld_pin_open(struct tld_pin *pin, const char *path, int flags)
 	pin->made = false;
 	pin->why = NULL;
 	if (flags == (TLD_PIN_MAKE | TLD_PIN_ANY))
-		return -EINVAL;
+		return tld_pin__fail(pin, EINVAL, "TLD_PIN_MAKE and TLD_PIN_ANY exclude each other");
 	err = tld_pin__split(pin, path);
 	if (err)
 		return err;

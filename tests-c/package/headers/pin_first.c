@@ -11,7 +11,7 @@
 int check_pin(void)
 {
 	struct tld_pin pin;
-	int err = tld_pin_open(&pin, "no/map", TLD_PIN_MAKE | TLD_PIN_ANY);
+	int err = tld_pin_open(&pin, "no/map", TLD_PIN_MAKE);
 
 	tld_pin_close(&pin);
 	return err == -EINVAL && !!strstr(tld_pin_error(&pin, err), "begin with /");
