@@ -112,7 +112,7 @@ $(BUILD)/.swift:
 
 # --- The library ------------------------------------------------------------
 
-SWIFT_SOURCES = $(sort $(wildcard Sources/TLD/*.swift))
+SWIFT_SOURCES = $(sort $(wildcard Sources/TLDWire/*.swift Sources/TLD/*.swift))
 CTLD = Sources/CTLD/include
 CTLD_HEADERS = $(CTLD)/ctld.h $(CTLD)/module.modulemap include/tld.h
 EXPORTS := $(shell sed -n 's/^\t\t\(tld_[a-z_]*\);/\1/p' Sources/CTLD/libtld.map)

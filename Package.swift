@@ -14,9 +14,10 @@ let package = Package(
   name: "libtld",
   targets: [
     .target(name: "CTLD", exclude: ["libtld.map"]),
-    .target(name: "TLD", dependencies: ["CTLD"]),
-    .target(name: "TLDCTLCore"),
-    .testTarget(name: "TLDTests", dependencies: ["TLD", "CTLD"]),
+    .target(name: "TLDWire"),
+    .target(name: "TLD", dependencies: ["CTLD", "TLDWire"]),
+    .target(name: "TLDCTLCore", dependencies: ["TLDWire"]),
+    .testTarget(name: "TLDTests", dependencies: ["TLD", "TLDWire", "TLDCTLCore", "CTLD"]),
     .testTarget(name: "TLDCTLTests", dependencies: ["TLDCTLCore"]),
   ]
 )

@@ -146,7 +146,7 @@ mkdir -p "$changed" "$tmp/include" && cp "$SRC"/Sources/CTLD/include/* "$changed
 typecheck()
 {
 	"${SWIFTC:-swiftc}" -enable-experimental-feature Embedded -wmo -parse-as-library -swift-version 6 \
-		-module-name TLD -typecheck -I"$changed" "$SRC"/Sources/TLD/*.swift 2>&1
+		-module-name TLD -typecheck -I"$changed" "$SRC"/Sources/TLDWire/*.swift "$SRC"/Sources/TLD/*.swift 2>&1
 }
 differing() { sed -n "s/.*error: global function '\(tld_[a-z_]*\)['(].*declared by the header.*/\1/p" | sort -u; }
 cp "$SRC/include/tld.h" "$tmp/include"

@@ -4,6 +4,10 @@
 // their tests run against a model of it.
 
 import CTLD
+// For the whole module. The library is one module, to which these files belong: see Makefile.
+#if canImport(TLDWire)
+@_exported import TLDWire
+#endif
 
 /// A positive errno value.
 struct Errno: Error, Equatable {

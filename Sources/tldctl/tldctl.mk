@@ -10,7 +10,7 @@ TLDCTL_INSTALLED = $(filter-out no,$(TLDCTL))
 TLDCTL_BUILD = $(BUILD)/tldctl
 TLDCTL_BPF = $(wildcard Sources/CTLDCTL/*.bpf.c)
 TLDCTL_SKELETONS = $(TLDCTL_BPF:Sources/CTLDCTL/%.bpf.c=$(TLDCTL_BUILD)/%.skel.h)
-TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*.swift Sources/TLDCTLCore/*.swift \
+TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*.swift Sources/TLDCTLCore/*.swift Sources/TLDWire/*.swift \
 	Sources/CTLDCTL/*.[ch] Sources/CTLDCTL/include/*)
 TLDCTL_HEADERS = $(wildcard Sources/CTLDCTL/*.bpf.h Sources/CTLDCTL/include/*.h bpf/*.h)
 
