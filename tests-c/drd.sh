@@ -16,10 +16,10 @@ build()
 	cd "$SRC" || return 1
 	make -s BUILD="$library" SWIFTC="${SWIFTC:-swiftc} -g" CC="$CC" CFLAGS="-O2 -g" \
 		SWIFT_SOURCES="$(echo Sources/TLDWire/*.swift Sources/TLD/*.swift) tests-c/drd/Atomic.swift" \
-		"$library/TLD.o" "$library/ctld.o" &&
+		"$library/libtld.a" &&
 		"$CC" -std=c11 -Wall -Wextra -Werror -O2 -g -fPIC -c tests-c/drd/atomic.c -o "$library/atomic.o" &&
 		"$CC" -shared -Wl,-soname,libtld.so.1 -Wl,--version-script=Sources/CTLD/libtld.map \
-			-Wl,-z,nodelete,-z,defs -Wl,--gc-sections "$library/ctld.o" "$library/TLD.o" \
+			-Wl,-z,nodelete,-z,defs -Wl,--gc-sections "$library"/ctld/*.o "$library/TLD.o" \
 			"$library/atomic.o" -o "$library/libtld.so.1" &&
 		ln -s libtld.so.1 "$library/libtld.so" &&
 		"$CC" -std=c11 -D_GNU_SOURCE -O1 -g -Iinclude -Itests-c tests-c/races.c -o "$tmp/races" \

@@ -7,7 +7,7 @@
 import CTLD
 import Synchronization
 
-/// The rooms of this process.
+/// The components of this process.
 struct Runtime {
   let keys: KeyTable
   let registry: ThreadRegistry<Linux>
@@ -16,19 +16,19 @@ struct Runtime {
 
   static var shared: Runtime {
     let keys = KeyTable(
-      state: room(CTLD_KEY_TABLE),
+      state: state(of: CTLD_KEY_TABLE),
       announced: ctld_meta_p_address().assumingMemoryBound(to: Atomic<UnsafeMutableRawPointer?>.self),
       pageSize: ByteCount(ctld_page_size()))
-    let registry = ThreadRegistry(state: room(CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux())
+    let registry = ThreadRegistry(state: state(of: CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux())
     return Runtime(
       keys: keys,
       registry: registry,
-      followers: Followers(state: room(CTLD_FOLLOWERS), registry: registry),
-      lifecycle: Lifecycle(state: room(CTLD_LIFECYCLE)))
+      followers: Followers(state: state(of: CTLD_FOLLOWERS), registry: registry),
+      lifecycle: Lifecycle(state: state(of: CTLD_LIFECYCLE)))
   }
 
-  private static func room<State: ~Copyable>(_ room: Int) -> UnsafeMutablePointer<State> {
-    ctld_state(Int32(room)).assumingMemoryBound(to: State.self)
+  private static func state<State: ~Copyable>(of component: Int) -> UnsafeMutablePointer<State> {
+    ctld_state(Int32(component)).assumingMemoryBound(to: State.self)
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// What the runtime asks of the kernel. The rooms are generic over it, so that
+// What the runtime asks of the kernel. The components are generic over it, so that
 // their tests run against a model of it.
 
 import CTLD
@@ -125,7 +125,7 @@ struct Linux: Kernel {
     _ = try understood(ctld_bpf_map_delete(map.number, task.number))
   }
 
-  /// With the errnos that tld.h documents, and those that the rooms make something of.
+  /// With the errnos that tld.h documents, and those that the components make something of.
   private func understood(_ result: Int32) throws(Errno) -> Int32 {
     if result >= 0 { return result }
     switch -result {
