@@ -14,10 +14,11 @@ let package = Package(
   name: "libtld",
   targets: [
     .target(name: "CTLD", exclude: ["libtld.map"]),
-    .target(name: "TLD", dependencies: ["CTLD"]),
+    .target(name: "TLDWire"),
+    .target(name: "TLD", dependencies: ["CTLD", "TLDWire"]),
     .target(name: "TldctlRecord"),
-    .target(name: "TldctlModel", dependencies: ["TldctlRecord"]),
-    .testTarget(name: "TLDTests", dependencies: ["TLD", "CTLD"]),
+    .target(name: "TldctlModel", dependencies: ["TldctlRecord", "TLDWire"]),
+    .testTarget(name: "TLDTests", dependencies: ["TLD", "TLDWire", "TldctlModel", "CTLD"]),
     .testTarget(name: "TldctlModelTests", dependencies: ["TldctlModel"]),
   ]
 )

@@ -68,7 +68,7 @@ $(GUEST)/x86-64/libtld.a: $(BUILD)/libtld.a
 	@mkdir -p $(@D)
 	$(Q)ln -sf $(abspath $<) $@
 
-$(GUEST)/arm64/libtld.a: $(SWIFT_SOURCES) Sources/CTLD/ctld.c $(CTLD_HEADERS) mk/library.mk
+$(GUEST)/arm64/libtld.a: $(SWIFT_SOURCES) $(CTLD_SOURCES) $(CTLD_HEADERS) mk/library.mk
 	@mkdir -p $(@D)
 	$(Q)$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64-linux-gnu \
 		$(BUILD)/aarch64-linux-gnu/libtld.a

@@ -13,9 +13,11 @@ CROSS_INCLUDE = $(shell $(CC) -E -include unistd.h - </dev/null 2>/dev/null | se
 SWIFT_MACHINE = -target aarch64-none-none-elf -Xcc -D__linux__ -Xcc -isystem -Xcc $(CROSS_INCLUDE)
 endif
 
-SWIFT_SOURCES = $(sort $(wildcard Sources/TLD/*.swift))
+SWIFT_SOURCES = $(sort $(wildcard Sources/TLDWire/*.swift Sources/TLD/*.swift))
 CTLD = Sources/CTLD/include
-CTLD_HEADERS = $(CTLD)/ctld.h $(CTLD)/module.modulemap include/tld.h
+CTLD_HEADERS = $(wildcard Sources/CTLD/*.h $(CTLD)/*) include/tld.h
+CTLD_SOURCES = $(wildcard Sources/CTLD/*.c)
+LIBRARY_OBJECTS = $(CTLD_SOURCES:Sources/CTLD/%.c=$(BUILD)/ctld/%.o) $(BUILD)/TLD.o
 EXPORTS := $(shell sed -n 's/^\t\t\(tld_[a-z_]*\);/\1/p' Sources/CTLD/libtld.map)
 # Each function in its own section, so that the linker drops what nobody calls of
 # Embedded Swift's runtime.
@@ -26,25 +28,26 @@ $(BUILD)/TLD.o: $(SWIFT_SOURCES) $(CTLD_HEADERS) | $(BUILD)/.swift $(BUILD)/.pac
 	$(call say,SWIFTC)
 	$(Q)$(SWIFTC) $(SWIFTFLAGS) -c $(SWIFT_SOURCES) -o $@
 
-$(BUILD)/ctld.o: Sources/CTLD/ctld.c $(CTLD_HEADERS) | $(BUILD)/.packages-build
+$(BUILD)/ctld/%.o: Sources/CTLD/%.c $(CTLD_HEADERS) | $(BUILD)/.packages-build
+	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -std=c11 $(WARN) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -ffunction-sections \
 		-I$(CTLD) -c $< -o $@
 
 # nodelete: a destructor of a pthread key that outlives dlclose() crashes at thread exit.
-$(BUILD)/libtld.so.1: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
+$(BUILD)/libtld.so.1: $(LIBRARY_OBJECTS) Sources/CTLD/libtld.map
 	$(call say,LINK)
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-soname,libtld.so.1 -Wl,--version-script=Sources/CTLD/libtld.map \
 		-Wl,-z,nodelete,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--gc-sections \
-		$(BUILD)/ctld.o $(BUILD)/TLD.o -o $@
+		$(LIBRARY_OBJECTS) -o $@
 
 $(BUILD)/libtld.so: $(BUILD)/libtld.so.1
 	$(Q)ln -sf libtld.so.1 $@
 
 # One object in which everything but the exports is local.
-$(BUILD)/libtld.a: $(BUILD)/ctld.o $(BUILD)/TLD.o Sources/CTLD/libtld.map
+$(BUILD)/libtld.a: $(LIBRARY_OBJECTS) Sources/CTLD/libtld.map
 	$(call say,AR)
-	$(Q)$(LD) -r --gc-sections $(EXPORTS:%=-u %) $(BUILD)/ctld.o $(BUILD)/TLD.o -o $(BUILD)/libtld.o
+	$(Q)$(LD) -r --gc-sections $(EXPORTS:%=-u %) $(LIBRARY_OBJECTS) -o $(BUILD)/libtld.o
 	$(Q)$(OBJCOPY) $(EXPORTS:%=--keep-global-symbol=%) $(BUILD)/libtld.o
 	$(Q)$(OBJCOPY) --strip-unneeded $(BUILD)/libtld.o
 	$(Q)rm -f $@

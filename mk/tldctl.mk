@@ -10,7 +10,7 @@ TLDCTL_INSTALLED = $(filter-out no,$(TLDCTL))
 TLDCTL_BUILD = $(BUILD)/tldctl
 TLDCTL_BPF = $(wildcard Sources/TldctlKernel/bpf/*.bpf.c)
 TLDCTL_SKELETONS = $(TLDCTL_BPF:Sources/TldctlKernel/bpf/%.bpf.c=$(TLDCTL_BUILD)/%.skel.h)
-TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*/*.swift Sources/TldctlModel/*/*.swift \
+TLDCTL_SOURCES = Package.swift $(wildcard Sources/tldctl/*/*.swift Sources/TldctlModel/*/*.swift Sources/TLDWire/*.swift \
 	Sources/TldctlKernel/*.[ch] Sources/TldctlKernel/include/* Sources/TldctlRecord/*.c Sources/TldctlRecord/include/*)
 TLDCTL_INCLUDE = -ISources/TldctlKernel/include -ISources/TldctlRecord/include
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
 // The C entry points: they check that the library may run, delegate, and translate
-// errors. tld.h documents them.
+// errors. tld.h documents them. `@implementation` has the compiler compare each with its
+// declaration there, which it finds by the function's name; Swift 6.2 cannot.
 
 import CTLD
 import Synchronization
 
-/// The rooms of this process.
+/// The components of this process.
 struct Runtime {
   let keys: KeyTable
   let registry: ThreadRegistry<Linux>
@@ -15,19 +16,19 @@ struct Runtime {
 
   static var shared: Runtime {
     let keys = KeyTable(
-      state: room(CTLD_KEY_TABLE),
+      state: state(of: CTLD_KEY_TABLE),
       announced: ctld_meta_p_address().assumingMemoryBound(to: Atomic<UnsafeMutableRawPointer?>.self),
       pageSize: ByteCount(ctld_page_size()))
-    let registry = ThreadRegistry(state: room(CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux())
+    let registry = ThreadRegistry(state: state(of: CTLD_THREAD_REGISTRY), keys: keys, kernel: Linux())
     return Runtime(
       keys: keys,
       registry: registry,
-      followers: Followers(state: room(CTLD_FOLLOWERS), registry: registry),
-      lifecycle: Lifecycle(state: room(CTLD_LIFECYCLE)))
+      followers: Followers(state: state(of: CTLD_FOLLOWERS), registry: registry),
+      lifecycle: Lifecycle(state: state(of: CTLD_LIFECYCLE)))
   }
 
-  private static func room<State: ~Copyable>(_ room: Int) -> UnsafeMutablePointer<State> {
-    ctld_state(Int32(room)).assumingMemoryBound(to: State.self)
+  private static func state<State: ~Copyable>(of component: Int) -> UnsafeMutablePointer<State> {
+    ctld_state(Int32(component)).assumingMemoryBound(to: State.self)
   }
 }
 
@@ -133,13 +134,19 @@ extension tld_key_t {
   fileprivate init(_ error: Errno) { self.init(off: Int16(-error.code)) }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_create_key")
-public func createKey(_ name: UnsafePointer<CChar>?, _ size: Int) -> tld_key_t {
-  createKey(name, size, Int(TLD_DYN_DATA_SIZE), 0)
+public func tld_create_key(_ name: UnsafePointer<CChar>?, _ size: Int) -> tld_key_t {
+  tld_create_key_opt(name, size, Int(TLD_DYN_DATA_SIZE), 0)
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_create_key_opt")
-public func createKey(_ name: UnsafePointer<CChar>?, _ size: Int, _ budget: Int, _ flags: UInt32) -> tld_key_t {
+public func tld_create_key_opt(_ name: UnsafePointer<CChar>?, _ size: Int, _ budget: Int, _ flags: UInt32) -> tld_key_t {
   guard flags & ~TLD_KEY_STATIC == 0 else { return tld_key_t(Errno(EINVAL)) }
   guard let call = Call(inLentMemory: true) else { return tld_key_t(Errno(EAGAIN)) }
   let key: tld_key_t
@@ -154,39 +161,57 @@ public func createKey(_ name: UnsafePointer<CChar>?, _ size: Int, _ budget: Int,
   return key
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_find_key")
-public func findKey(_ name: UnsafePointer<CChar>?) -> tld_key_t {
+public func tld_find_key(_ name: UnsafePointer<CChar>?) -> tld_key_t {
   do { return tld_key_t(try Runtime.shared.keys.find(name)) } catch { return tld_key_t(error) }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_key_is_err")
-public func keyIsError(_ key: tld_key_t) -> Bool { key.off < 0 }
+public func tld_key_is_err(_ key: tld_key_t) -> Bool { key.off < 0 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_key_err_or_zero")
-public func keyErrorOrZero(_ key: tld_key_t) -> Int32 { min(0, Int32(key.off)) }
+public func tld_key_err_or_zero(_ key: tld_key_t) -> Int32 { min(0, Int32(key.off)) }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_get_data")
 @inline(__always)
-public func getData(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
+public func tld_get_data(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
   let thread = ctld_self().unsafelyUnwrapped
   if UInt16(bitPattern: key.off) < thread.pointee.limit && map == thread.pointee.map_fd {
     return UnsafeMutableRawPointer(thread.pointee.base.unsafelyUnwrapped + Int(key.off))
   }
-  return getDataSlow(map, key)
+  return tld_get_data_slow(map, key)
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_get")
 @inline(__always)
-public func get(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
+public func tld_get(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
   let thread = ctld_self().unsafelyUnwrapped
   if UInt16(bitPattern: key.off) < thread.pointee.limit {
     return UnsafeMutableRawPointer(thread.pointee.base.unsafelyUnwrapped + Int(key.off))
   }
-  return getSlow(key)
+  return tld_get_slow(key)
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_get_data_slow")
-public func getDataSlow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
+public func tld_get_data_slow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
   fetch { call throws(Errno) in
     let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
     try call.watch(try call.runtime.registry.enter(entry, through: FileDescriptor(number: map), call.thread))
@@ -194,8 +219,11 @@ public func getDataSlow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPoint
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_get_slow")
-public func getSlow(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
+public func tld_get_slow(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
   fetch { call throws(Errno) in
     let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
     try call.watch(try call.runtime.registry.enter(entry, call.thread))
@@ -214,8 +242,11 @@ extension Call {
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_publish")
-public func publish() -> Int32 {
+public func tld_publish() -> Int32 {
   perform { call throws(Errno) in
     let (isNew, failure) = try call.runtime.registry.publish(call.thread)
     try call.watch(isNew)
@@ -225,16 +256,22 @@ public func publish() -> Int32 {
 
 // MARK: Maps
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_attach")
-public func attach(_ map: Int32) -> Int32 {
+public func tld_attach(_ map: Int32) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
     return try call.runtime.registry.attach(FileDescriptor(number: map), for: .caller, by: call.thread).failure
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_detach")
-public func detach(_ map: Int32) -> Int32 {
+public func tld_detach(_ map: Int32) -> Int32 {
   perform { call throws(Errno) in
     let registry = call.runtime.registry
     try registry.detach(try registry.map(of: FileDescriptor(number: map)))
@@ -242,16 +279,22 @@ public func detach(_ map: Int32) -> Int32 {
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_detach_id")
-public func detachID(_ map: UInt32) -> Int32 {
+public func tld_detach_id(_ map: UInt32) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.registry.detach(map)
     return nil
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_follow")
-public func follow(_ path: UnsafePointer<CChar>?) -> Int32 {
+public func tld_follow(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
     try call.runtime.followers.follow(path, by: call.thread, watchPaths, atExit: stopWatching)
@@ -259,16 +302,22 @@ public func follow(_ path: UnsafePointer<CChar>?) -> Int32 {
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_unfollow")
-public func unfollow(_ path: UnsafePointer<CChar>?) -> Int32 {
+public func tld_unfollow(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.followers.unfollow(path)
     return nil
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_follow_status")
-public func followStatus(_ path: UnsafePointer<CChar>?) -> Int32 {
+public func tld_follow_status(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
     let status = try call.runtime.followers.status(path)
     return status == 0 ? nil : Errno(status)
@@ -288,8 +337,11 @@ private func stopWatching() {
 
 // MARK: Other threads
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_ref_thread")
-public func refThread(_ task: pid_t) -> OpaquePointer? {
+public func tld_ref_thread(_ task: pid_t) -> OpaquePointer? {
   let record = fetch { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
     return UnsafeMutableRawPointer(try call.runtime.registry.reference(TaskID(number: task)))
@@ -297,8 +349,11 @@ public func refThread(_ task: pid_t) -> OpaquePointer? {
   return OpaquePointer(record)
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_ref_get")
-public func refGet(_ ref: OpaquePointer?, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
+public func tld_ref_get(_ ref: OpaquePointer?, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
   do throws(Errno) {
     guard let ref else { throw Errno(EINVAL) }
     let block = Record(ref).pointee.block
@@ -311,19 +366,28 @@ public func refGet(_ ref: OpaquePointer?, _ key: tld_key_t) -> UnsafeMutableRawP
   }
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_unref_thread")
-public func unrefThread(_ ref: OpaquePointer?) {
+public func tld_unref_thread(_ ref: OpaquePointer?) {
   guard let ref, let call = Call() else { return }
   call.runtime.registry.unreference(Record(ref))
   call.end()
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_free")
-public func free() {
+public func tld_free() {
   guard let call = Call() else { return }
   call.runtime.registry.withdrawAndClear(call.thread)
   call.end()
 }
 
+#if compiler(>=6.3)
+@implementation
+#endif
 @_cdecl("tld_version")
-public func version() -> UnsafePointer<CChar> { ctld_version() }
+public func tld_version() -> UnsafePointer<CChar>? { ctld_version() }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// What the runtime asks of the kernel. The rooms are generic over it, so that
+// What the runtime asks of the kernel. The components are generic over it, so that
 // their tests run against a model of it.
 
 import CTLD
+// For the whole module. The library is one module, to which these files belong: see Makefile.
+#if canImport(TLDWire)
+@_exported import TLDWire
+#endif
 
 /// A positive errno value.
 struct Errno: Error, Equatable {
@@ -121,7 +125,7 @@ struct Linux: Kernel {
     _ = try understood(ctld_bpf_map_delete(map.number, task.number))
   }
 
-  /// With the errnos that tld.h documents, and those that the rooms make something of.
+  /// With the errnos that tld.h documents, and those that the components make something of.
   private func understood(_ result: Int32) throws(Errno) -> Int32 {
     if result >= 0 { return result }
     switch -result {

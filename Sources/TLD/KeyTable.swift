@@ -42,7 +42,7 @@ struct KeyTable {
   /// E2BIG, ENOMEM, EBUSY; no TLD and no budget has changed then.
   func create(_ name: UnsafePointer<CChar>?, size: ByteCount, budget: ByteCount,
               _ origin: Origin) throws(Errno) -> ByteCount {
-    let name = try Name(name)
+    let name = try Self.check(name)
     guard size != 0 else { throw Errno(EINVAL) }
 
     state.pointee.lock.acquire()
@@ -56,6 +56,13 @@ struct KeyTable {
     return try append(name, size, budget, origin, behind: walk, to: page)
   }
 
+  /// Throws EINVAL, ENAMETOOLONG.
+  private static func check(_ name: UnsafePointer<CChar>?) throws(Errno) -> Name {
+    guard let name, name[0] != 0 else { throw Errno(EINVAL) }
+    guard let name = Name(name) else { throw Errno(ENAMETOOLONG) }
+    return name
+  }
+
   /// Throws EBUSY where the kernel's user header is writing an entry, and E2BIG also where
   /// the sizes in the page, which the program may have overwritten, lead out of reach:
   /// nobody would find the TLD.
@@ -63,7 +70,11 @@ struct KeyTable {
                       behind walk: EntryWalk, to page: MetadataPage) throws(Errno) -> ByteCount {
     let index = page.count
     guard index < page.capacity else { throw Errno(ENOSPC) }
-    guard walk.isComplete else { throw Errno(page.entrySize(at: walk.index) == 0 ? EBUSY : E2BIG) }
+    switch walk.end {
+    case .complete: break
+    case .unfinishedEntry: throw Errno(EBUSY)
+    case .outOfReach: throw Errno(E2BIG)
+    }
     let limit = Wire.dataLimit(pageSize: pageSize)
     let offset = walk.offset
     // Compared before it is rounded up, which SIZE_MAX would not survive.
@@ -107,7 +118,7 @@ struct KeyTable {
   /// The offset of the TLD of that name. Throws EINVAL, ENOENT. Takes no lock.
   func find(_ name: UnsafePointer<CChar>?) throws(Errno) -> ByteCount {
     guard let name, name[0] != 0 else { throw Errno(EINVAL) }
-    guard let page, let name = try? Name(name) else { throw Errno(ENOENT) }
+    guard let page, let name = Name(name) else { throw Errno(ENOENT) }
     var walk = EntryWalk(page)
     guard let entry = walk.find(name) else { throw Errno(ENOENT) }
     return entry.offset

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// A mutex of one word, which names its holder. Not the C library's, because a room's
+// A mutex of one word, which names its holder. Not the C library's, because a component's
 // state lives in zeroed memory that no initialiser runs for, and a forked child must be
 // able to tell whether the holder is the one thread that lives there.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// A process on the model kernel: its rooms, and threads that exist as far as the
+// A process on the model kernel: its components, and threads that exist as far as the
 // registry can tell. What must hold between any two calls is checked here.
 
 import CTLD

@@ -5,8 +5,8 @@ import Testing
 
 @testable import TLD
 
-@Test("each room's state fits the memory that the library reserves for it")
-func roomsFit() {
+@Test("each component's state fits the memory that the library reserves for it")
+func componentsFit() {
   #expect(CTLD_STATE_SIZE == 1024)
   #expect(MemoryLayout<KeyTable.State>.size <= 1024)
   #expect(MemoryLayout<ThreadRegistry<Linux>.State>.size <= 1024)

@@ -13,7 +13,7 @@ import Synchronization
 /// this machine's is as good: nothing here needs its alignment.
 let pageSizes = [4096, 16_384, 65_536]
 
-/// Zeroed memory in which a room's state lies, as in the library: no initialiser runs.
+/// Zeroed memory in which a component's state lies, as in the library: no initialiser runs.
 /// `CTLD_STATE_SIZE` bytes, never given back, so that no late reader can be harmed.
 func zeroedState<State: ~Copyable>(of _: State.Type) -> UnsafeMutablePointer<State> {
   let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(CTLD_STATE_SIZE), alignment: 64)

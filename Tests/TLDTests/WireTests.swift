@@ -191,7 +191,7 @@ import Testing
 }
 
 /// A metadata page with nothing behind it: reading beyond its end is a fault.
-private final class TestPage {
+final class TestPage {
   let base: UnsafeMutableRawPointer
   let pageSize: Int
 
@@ -207,11 +207,11 @@ private final class TestPage {
 
   /// Whether entry 0 has that name; false for one of 62 bytes, which nothing can have.
   func isNamed(_ name: String) -> Bool {
-    name.withCString { (try? Name($0))?.equals(page.name(at: 0)) ?? false }
+    name.withCString { Name($0)?.equals(page.name(at: 0)) ?? false }
   }
 
   func fill(_ index: Int, name: String, size: Int) {
-    name.withCString { page.fill(index, name: try! Name($0), size: size) }
+    name.withCString { page.fill(index, name: Name($0)!, size: size) }
   }
 
   /// Written by offset, as a program that overwrites its page would.

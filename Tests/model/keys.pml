@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
- * keys.pml - TLDs are created: KeyTable.swift and MetadataPage.fill() of Wire.swift, while
+ * keys.pml - TLDs are created: KeyTable.swift and MetadataPage.fill(), while
  * BPF and tld_find_key() read the page, threads are cancelled and the process forks.
  *
  * Stores to the page become visible in any order, but for the one that raises cnt, which is

@@ -139,4 +139,24 @@ is "whatever the archive wants is libc's" \
 is "the archive wants no executable stack" "$(readelf -SW "$static" | grep -c ' \.note\.GNU-stack .* X ')" 0
 ok "and says so" \
 	sh -c 'readelf -SW "$1" | grep -q " \.note\.GNU-stack "' sh "$static"
+
+# The compiler compares the exports with the header: in a copy of it each returns a double.
+changed=$tmp/Sources/CTLD/include
+mkdir -p "$changed" "$tmp/include" && cp "$SRC"/Sources/CTLD/include/* "$changed" || bail "the headers are copied"
+typecheck()
+{
+	"${SWIFTC:-swiftc}" -enable-experimental-feature Embedded -wmo -parse-as-library -swift-version 6 \
+		-module-name TLD -typecheck -I"$changed" "$SRC"/Sources/TLDWire/*.swift "$SRC"/Sources/TLD/*.swift 2>&1
+}
+differing() { sed -n "s/.*error: global function '\(tld_[a-z_]*\)['(].*declared by the header.*/\1/p" | sort -u; }
+cp "$SRC/include/tld.h" "$tmp/include"
+if ! typecheck >"$tmp/log"; then
+	fail "the runtime compiles with a copy of tld.h" "$(cat "$tmp/log")"
+elif "${SWIFTC:-swiftc}" --version 2>&1 | grep -q 'Swift version 6\.2'; then
+	skip "no export compiles with a header that declares it otherwise" "Swift 6.2 does not compare"
+else
+	sed 's/^[a-z].*[ *]\(tld_[a-z_]*(\)/double \1/' "$SRC/include/tld.h" >"$tmp/include/tld.h"
+	is "no export compiles with a header that declares it otherwise" \
+		"$(typecheck | differing)" "$(sed -n 's/@@.* FUNC$//p' "$exports" | sort)"
+fi
 finish

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// The three formats of a data map, told by the size of its value (docs/reference/wire.md).
+// The three formats of a data map as a person names them, and the maps that tldctl makes.
 
-public enum MapFormat: String, CaseIterable, Sendable {
-  case v1, v2, native
+import TLDWire
 
-  public init?(valueSize: Int) {
-    switch valueSize {
-    case 16: self = .v1
-    case 24: self = .v2
-    case 25...: self = .native
-    default: return nil
+public typealias MapFormat = TLDWire.MapFormat
+
+extension MapFormat: RawRepresentable, CaseIterable {
+  public static var allCases: [MapFormat] { [.v1, .v2, .native] }
+
+  public init?(rawValue: String) {
+    guard let format = Self.allCases.first(where: { $0.rawValue == rawValue }) else { return nil }
+    self = format
+  }
+
+  public var rawValue: String {
+    switch self {
+    case .v1: "v1"
+    case .v2: "v2"
+    case .native: "native"
     }
   }
 

@@ -2,6 +2,9 @@
 //
 // The metadata page of a process, as its TLDs. Every byte of it is hostile.
 
+import Glibc
+import TLDWire
+
 /// One TLD of a process.
 public struct TLD: Hashable, Sendable {
   /// Its place in the page.
@@ -20,9 +23,7 @@ public struct TLD: Hashable, Sendable {
 }
 
 public struct MetadataPage: Equatable, Sendable {
-  public static let headerSize = 4
-  public static let entrySize = 64
-  public static let nameSize = 62
+  typealias Layout = TLDWire.MetadataPage
 
   /// The used part of the page: count, size, entries.
   public let bytes: [UInt8]
@@ -30,27 +31,38 @@ public struct MetadataPage: Equatable, Sendable {
   /// What is odd about the page, in words; nil if nothing is.
   public let oddity: String?
 
-  /// `bytes` are as many as there are entries; an incomplete entry does not count.
-  public init(bytes: [UInt8]) {
-    var tlds: [TLD] = [], offset = 0, oddity: String?
-    let entries = max(bytes.count - Self.headerSize, 0) / Self.entrySize
-    for index in 0..<entries {
-      let at = Self.headerSize + index * Self.entrySize
-      let size = Int(bytes[at + Self.nameSize]) | Int(bytes[at + Self.nameSize + 1]) << 8
-      // Being written: where those behind it begin is not known yet.
-      if size == 0 { break }
-      let field = bytes[at..<at + Self.nameSize]
-      let name = Array(field.prefix { $0 != 0 })
-      if name.count == Self.nameSize { oddity = "a name without an end" }
+  /// `bytes` are as many as there are entries; an incomplete entry does not count. The page is
+  /// of this machine's size, unless a test says otherwise.
+  public init(bytes: [UInt8], pageSize: Int = Int(getpagesize())) {
+    var tlds: [TLD] = [], oddity: String?, end = 0
+    Self.walk(bytes, pageSize) { entry in
+      let name = Array(Self.field(bytes, entry.index).prefix(Layout.nameBytes).prefix { $0 != 0 })
+      if name.count == Layout.nameBytes { oddity = "a name without an end" }
       if name.isEmpty { oddity = "a TLD without a name" }
       if tlds.contains(where: { $0.name == name }) { oddity = "two TLDs of one name" }
-      tlds.append(TLD(index: index, name: name, size: size, offset: offset))
-      offset += (size + 7) / 8 * 8
+      tlds.append(TLD(index: entry.index, name: name, size: entry.size, offset: entry.offset))
+      end = entry.end
     }
-    if offset > 1 << 16 { oddity = "TLDs larger than a page" }
+    if end > Wire.dataLimit(pageSize: pageSize) { oddity = "TLDs larger than a page" }
     self.bytes = bytes
     self.tlds = tlds
     self.oddity = oddity
+  }
+
+  /// The library's walk, over a copy of the page; what lies out of reach is shown, without a value.
+  private static func walk(_ bytes: [UInt8], _ pageSize: Int, _ body: (TLDEntry) -> Void) {
+    bytes.withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress, bytes.count >= Layout.entriesOffset else { return }
+      let page = Layout(base: UnsafeMutableRawPointer(mutating: base), pageSize: pageSize)
+      let entries = (bytes.count - Layout.entriesOffset) / Layout.entryBytes
+      var walk = EntryWalk(page, entries: min(entries, page.capacity), limit: Int.max)
+      while let entry = walk.next() { body(entry) }
+    }
+  }
+
+  private static func field(_ bytes: [UInt8], _ index: Int) -> ArraySlice<UInt8> {
+    let at = Layout.entriesOffset + index * Layout.entryBytes
+    return bytes[at..<at + Layout.entryBytes]
   }
 
   /// The first of that name, as BPF finds it.
@@ -60,7 +72,6 @@ public struct MetadataPage: Equatable, Sendable {
 
   /// An entry as it stands in the page.
   public func entry(_ index: Int) -> ArraySlice<UInt8> {
-    let at = Self.headerSize + index * Self.entrySize
-    return bytes[at..<at + Self.entrySize]
+    Self.field(bytes, index)
   }
 }
