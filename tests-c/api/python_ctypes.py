@@ -10,20 +10,8 @@ import re
 import sys
 import threading
 
-source = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-build = os.path.join(source, os.environ.get("BUILD") or "build")
-
-points = failures = 0
-
-
-def is_(got, want, sentence):
-    global points, failures
-    points += 1
-    if got == want:
-        print(f"ok {points} - {sentence}")
-    else:
-        failures += 1
-        print(f"not ok {points} - {sentence}\n#   got {got!r}, want {want!r}")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from tap import BUILD, SRC, finish, is_
 
 
 class Key(ctypes.Structure):
@@ -31,7 +19,7 @@ class Key(ctypes.Structure):
 
 
 def load():
-    lib = ctypes.CDLL(os.path.join(build, "libtld.so.1"), use_errno=True)
+    lib = ctypes.CDLL(os.path.join(BUILD, "libtld.so.1"), use_errno=True)
     lib.tld_create_key.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
     lib.tld_create_key.restype = Key
     lib.tld_create_key_opt.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_uint]
@@ -54,7 +42,7 @@ def load():
 
 
 def header_version():
-    with open(os.path.join(source, "include", "tld.h"), encoding="utf-8") as header:
+    with open(os.path.join(SRC, "include", "tld.h"), encoding="utf-8") as header:
         text = header.read()
     return [int(re.search(rf"#define TLD_VERSION_{part} (\d+)", text).group(1)) for part in ("MAJOR", "MINOR")]
 
@@ -100,5 +88,4 @@ is_([int(number) for number in version.split(".")[:2]], header_version(), f"tld_
 is_(bool(re.fullmatch(r"\d+\.\d+\.\d+", version)), True, "and has three numbers")
 is_(ctypes.c_void_p.in_dll(lib, "tld_meta_p").value is not None, True, "tld_meta_p can be read as a symbol")
 
-print(f"1..{points}")
-sys.exit(failures != 0)
+finish()

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree
 from pathlib import Path
 
-SRC = Path(os.environ.get("SRC") or Path(__file__).resolve().parents[3])
-points = failures = 0
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests-c/support"))
+import tap
+from tap import BUILD, await_, finish, ok, patience, skip
+
+SRC = Path(tap.SRC)
 
 # What a guest prints in a round, values of the figures to be filled in.
 ROUND = """round {n} of 3
@@ -28,15 +30,6 @@ figure {n} hints beside work {beside}
 figure {n} default alone work 2000
 figure {n} off alone work 1980 mean 500 least 490
 """
-
-
-def ok(good, sentence, *comments):
-    global points, failures
-    points += 1
-    failures += not good
-    print(f"{'ok' if good else 'not ok'} {points} - {sentence}", flush=True)
-    if not good:
-        print("\n".join(f"# {line}" for comment in comments for line in str(comment).splitlines()), flush=True)
 
 
 def result(default=(2000, 2100, 2500), hints=(200, 300, 310), beside=950):
@@ -63,7 +56,7 @@ class Tree:
 
     def run(self, *options):
         process = self.start(*options)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=patience(60))
         return process.returncode, out, err
 
     def remove(self):
@@ -136,16 +129,16 @@ def ends(number, status):
     tree = Tree(f"echo $$ >$5/pid\n{wrapper}100 bash -c 'echo $$ >>'$5/pid'; sleep 1000' || true\n")
     process = tree.start()
     pids = tree.path / "out/load/pid"
-    for _ in range(200):
-        if pids.exists() and pids.read_text().count("\n") == 2:
-            break
-        time.sleep(0.05)
+    await_(lambda: pids.exists() and pids.read_text().count("\n") == 2)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
-    time.sleep(0.2)
-    left = [pid for pid in pids.read_text().split() if is_alive(pid)]
-    ok(process.returncode == status and not left and "Traceback" not in err, f"{number.name} ends the guests, too",
-       process.returncode, left, err)
+    out, err = process.communicate(timeout=patience(20))
+
+    def left():
+        return [pid for pid in pids.read_text().split() if is_alive(pid)]
+
+    await_(lambda: not left(), 5)
+    ok(process.returncode == status and not left() and "Traceback" not in err, f"{number.name} ends the guests, too",
+       process.returncode, left(), err)
     tree.remove()
 
 
@@ -164,7 +157,7 @@ def refuses():
     ok(status.returncode == 2 and "--host" in status.stderr, "it says what it needs", status)
     with tempfile.TemporaryDirectory() as directory:
         if os.path.exists("/sys/kernel/sched_ext"):
-            print("# this kernel has sched_ext: that a machine without is refused cannot be seen", flush=True)
+            skip("a machine without sched_ext is told so", "this kernel has sched_ext")
             return
         host = subprocess.run([SRC / "examples/sched_demo/demo_sched.py", "--host", directory, "--output", directory],
                               capture_output=True, text=True, check=False)
@@ -173,7 +166,7 @@ def refuses():
 
 def scheduler_refuses():
     """What needs no sched_ext; the rest is tried in guests."""
-    program = SRC / os.environ.get("BUILD", "build") / "examples/scx_hint"
+    program = os.path.join(BUILD, "examples/scx_hint")
     for options in (["--budget", "0"], ["--budget", "50,"], ["--budget", "50;90"], ["--budget", "100"], ["--window", "9"],
                     ["--slice", "x"], ["--trust", "root"], ["--trust", "uid:-1"], ["--mode", "0888"], ["--mode", "1777"], ["--nonsense"]):
         done = subprocess.run([program, *options], capture_output=True, text=True, check=False)
@@ -196,9 +189,7 @@ def main():
     runs_on_host()
     refuses()
     scheduler_refuses()
-    print(f"1..{points}")
-    return failures > 0
+    finish()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
