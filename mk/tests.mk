@@ -12,7 +12,7 @@ WINGS = $(addprefix tests-c/,api follow lifetime bpf bpf/load fault hostile stre
 in_wings = $(wildcard $(WINGS:%=%/$(1)))
 C_TESTS := $(sort $(basename $(notdir $(filter-out %.bpf.c,$(call in_wings,*.c)))))
 SCRIPT_TESTS := $(filter-out tests-c/bpf/load/load.sh %/ask.py,$(call in_wings,*.sh) $(call in_wings,*.py) \
-	$(wildcard tests-c/tldctl/*.py))
+	$(wildcard tests-c/tldctl/tldctl*.py))
 
 # What tests-c/special says, as WORD:NAME; and the names with a word.
 SPECIAL := $(shell awk -F'\t' '!/^\#/ { n = split($$2, words, " "); for (i = 1; i <= n; i++) print words[i] ":" $$1 }' \

@@ -8,6 +8,7 @@ kernel lacks something; STRICT=1 turns that into a failure.
 
 import os
 import pprint
+import signal
 import sys
 import time
 
@@ -18,6 +19,9 @@ BUILD = os.path.join(SRC, os.environ.get("BUILD") or "build")
 LINES, COLUMNS = 40, 200
 
 points = failures = 0
+
+# What is registered with atexit runs when the test is told to end, too.
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def ok(condition, sentence, *details):
@@ -62,7 +66,7 @@ def remark(*lines):
 
 def shown(value):
     """A value as short lines without control characters. Text stays text."""
-    text = value if isinstance(value, str) else pprint.pformat(value, width=COLUMNS // 2)
+    text = value if isinstance(value, str) else pprint.pformat(value, width=COLUMNS // 2, compact=True)
     lines = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in text.splitlines()]
     short = [line if len(line) <= COLUMNS else line[:COLUMNS] + "..." for line in lines[:LINES]]
     return short + ([f"... and {len(lines) - LINES} lines more"] if len(lines) > LINES else [])

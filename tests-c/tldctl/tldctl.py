@@ -16,76 +16,20 @@ import sys
 import tempfile
 import time
 
-SRC = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-BUILD = os.path.join(SRC, os.environ.get("BUILD") or "build")
-TOOL = os.path.join(BUILD, "bin", "tldctl")
-PROGRAMS = os.path.join(BUILD, "tests-c", "tldctl")
-NOBODY = 65534
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import tool
+from tap import BUILD, SRC, await_, finish, is_, ok, patience, remark, skip, skip_all
+from tool import ENVIRONMENT, NOBODY, PROGRAMS, TOOL, Program, bpftool, console, mount_bpffs, schema_errors, shape
 
-points = failures = 0
-
-
-def say(passed, sentence, detail=""):
-    global points, failures
-    points += 1
-    failures += not passed
-    print(f"{'' if passed else 'not '}ok {points} - {sentence}", flush=True)
-    if not passed and detail:
-        print("\n".join("#   " + line for line in str(detail).splitlines()[:40]), flush=True)
-    return passed
-
-
-def ok(condition, sentence, detail=""):
-    return say(bool(condition), sentence, detail)
-
-
-def is_(got, want, sentence):
-    return say(got == want, sentence, f"got  {got!r}\nwant {want!r}")
-
-
-def finish():
-    print(f"1..{points}")
-    sys.exit(failures != 0)
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
-
-
-try:
-    import jsonschema
-except ImportError:
-    say(False, "python has jsonschema", "Debian: python3-jsonschema")
-    finish()
-
-with open(os.path.join(SRC, "docs/reference/tldctl.schema.json"), encoding="utf-8") as schema_file:
-    SCHEMA = json.load(schema_file)
-jsonschema.Draft202012Validator.check_schema(SCHEMA)
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "TLDCTL_DEBUG")}
 invalid = []  # JSON that the schema does not know
 untidy = []  # lines on stderr without "tldctl: ", or that look like a crash
 validated = set()
 
 
-class Result:
-    def __init__(self, done):
-        self.status, self.bytes = done.returncode, done.stdout
-        self.out = done.stdout.decode("utf-8", "surrogateescape")
-        self.err = done.stderr.decode("utf-8", "surrogateescape")
-
-    def __repr__(self):
-        return f"status {self.status}\nout {self.out}\nerr {self.err}"
-
-
-def run(*arguments, prefix=(), env=None, tool=TOOL, **options):
-    done = subprocess.run([*prefix, tool, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
-                          env={**ENVIRONMENT, **(env or {})}, timeout=60, check=False, **options)
-    result = Result(done)
+def run(*arguments, **options):
+    result = tool.run(*arguments, **options)
     first = result.err.splitlines()[:1]
-    if (first and not first[0].startswith("tldctl: ")) or "Fatal error" in result.err or done.returncode < 0:
+    if (first and not first[0].startswith("tldctl: ")) or "Fatal error" in result.err or result.status < 0:
         untidy.append((arguments, result))
     return result
 
@@ -95,11 +39,7 @@ def run_json(*arguments, **options):
     result = run(*arguments, "--json", **options)
     try:
         found = json.loads(result.out)
-        errors = [e.message for e in VALIDATOR.iter_errors(found)]
-        # oneOf says little: what the schema of that command says.
-        if errors and found.get("command") in SCHEMA["$defs"]:
-            own = jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": "#/$defs/" + found["command"]}]})
-            errors = [f"{list(e.absolute_path)}: {e.message[:200]}" for o in own.iter_errors(found) for e in o.context or [o]]
+        errors = schema_errors(found)
         if errors:
             invalid.append((arguments, errors[:3]))
         validated.add(found.get("command"))
@@ -108,50 +48,6 @@ def run_json(*arguments, **options):
         if result.status == 0:
             invalid.append((arguments, str(error), repr(result)[:400]))
         return None
-
-
-class Program:
-    """A process to look at, which does what it is told."""
-
-    def __init__(self, name, *arguments, path=None, prefix=()):
-        self.process = subprocess.Popen([*prefix, path or os.path.join(PROGRAMS, name), *map(str, arguments)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.pid = self.process.pid
-        words = self.process.stdout.readline().split()
-        if words[:1] != ["ready"]:
-            say(False, f"{name} starts", f"it says {words}")
-            finish()
-        self.maps = [int(word) for word in words[1:]]
-
-    def tell(self, *words):
-        """What it answers before "done"."""
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        answer = []
-        while (line := self.process.stdout.readline().strip()) != "done":
-            if not line:
-                raise RuntimeError(f"no answer to {words}")
-            answer.append(line)
-        return answer
-
-    def tids(self):
-        return sorted(int(tid) for tid in os.listdir(f"/proc/{self.pid}/task"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-def await_(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.01)
-    return found
 
 
 def values(process, thread=0):
@@ -238,31 +134,24 @@ def look_at_lives():
     with Program("publisher", "-t", 1, "-s", 24) as program:
         map_id = program.maps[0]
         holder = keep_open(map_id)
-        program.process.stdin.write("exec\n")
-        program.process.stdin.flush()
-        is_(program.process.stdout.readline().split(), ["ready"], "a program executes another one")
+        program.send("exec")
+        is_(program.line(), "ready", "a program executes another one")
         states = [t["state"] for p in listed(program) for t in p["threads"]]
         is_(states, ["stale"], "what the old image published is marked stale")
         stale = run("get", program.pid, "request", "--map", map_id)
         is_((stale.status, stale.out), (3, ""), "get does not show it")
         ok("executed another program" in stale.err, "and says why", stale)
         is_(run("set", program.pid, "request", 1, "--map", map_id).status, 3, "nor does set write it")
-        holder.kill()
-        holder.wait()
+        holder.end()
 
 
 def keep_open(map_id):
     """A process that holds a map."""
     path = f"/sys/fs/bpf/tldctl_test_{os.getpid()}"
-    subprocess.run(["bpftool", "map", "pin", "id", str(map_id), path], check=True, env=bpftool_environment())
-    holder = subprocess.Popen([os.path.join(PROGRAMS, "publisher"), "-t", "1", "-p", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    holder.stdout.readline()
+    bpftool("map", "pin", "id", map_id, path)
+    holder = Program("publisher", "-t", 1, "-p", path)
     os.unlink(path)
     return holder
-
-
-def bpftool_environment():
-    return {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 
 
 def look_at_many():
@@ -292,9 +181,7 @@ def look_at_kernel_header():
         if not os.environ.get("KSRC") else None
     source = os.environ.get("KSRC") or done.stdout.strip()
     if done and done.returncode == 77:
-        global points
-        points += 1
-        print(f"ok {points} - a program with the kernel's own header # SKIP kernel: no source of it: {source}")
+        skip("a program with the kernel's own header", f"kernel: no source of it: {source}")
         return
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "kernel_header")
@@ -323,7 +210,7 @@ def record_kernel_header(program, file):
     await_(lambda: len(re.findall("anon_inode:bpf.link", open_files(recorder.pid))) >= 4)
     own = int(program.tell(300)[0])
     recorder.send_signal(signal.SIGINT)
-    recorder.communicate()
+    recorder.communicate(timeout=patience(60))
     report = json.loads(run("report", "--json", file).out)
     used = {value["value"]: value["ran_ns"] for value in report["values"]}
     ok(abs(used.get(300, 0) / own - 1) < 0.05, "and recorded: on-CPU time is what its own clock says, within 5 %", f"{used} {own}")
@@ -413,11 +300,11 @@ def look_at_ends():
         with Program("publisher", "-t", 300, "-s", 24) as program:
             listing = subprocess.Popen([TOOL, "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             program.process.kill()
-            out, err = listing.communicate()
+            out, err = listing.communicate(timeout=patience(60))
             if listing.returncode != 0 or b"processes" not in out:
-                say(False, "a process that ends in the middle of a list does not end the list", err)
+                ok(False, "a process that ends in the middle of a list does not end the list", err)
                 return
-    say(True, "a process that ends in the middle of a list does not end the list")
+    ok(True, "a process that ends in the middle of a list does not end the list")
 
 
 def look_from_inside():
@@ -487,13 +374,6 @@ def set_values():
 # --- maps, map create, map remove ----------------------------------------------------------
 
 
-def bpffs():
-    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-        if any(" - bpf " in line and line.split()[4] == "/sys/fs/bpf" for line in mounts):
-            return
-    subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=False)
-
-
 def make_maps():
     directory = f"/sys/fs/bpf/tldctl_test_{os.getpid()}"
     pin = directory + "/tld_data_map"
@@ -516,7 +396,7 @@ def make_maps():
             ok(f"pinned at {pin} 0660 root:" in text and f"held by process {program.pid} publisher" in text
                and re.search(r"used by program \d+ tldctl_user \(tracepoint\)", text), "in the text, too", text)
             is_(run("get", program.pid, "request", "--map", pin).out, "100\n", "a pin names the map")
-        second = subprocess.run(["bpftool", "map", "pin", "pinned", pin, directory + "/other"], check=False, env=bpftool_environment())
+        second = bpftool("map", "pin", "pinned", pin, directory + "/other", check=False)
         is_((second.returncode, len(run_json("maps", "--map", pin)["maps"][0]["pins"])), (0, 2), "each pin is shown")
         is_(run("map", "remove", pin).status, 0, "map remove removes the pin")
         ok(not os.path.exists(pin) and os.path.exists(directory + "/other"), "and leaves a directory that is not empty")
@@ -581,8 +461,7 @@ def refuse_places(directory, pin):
     os.chmod(directory, 0o755)
     refuse_links(directory, pin)
     os.mkdir(directory + "/sub")
-    subprocess.run(["bpftool", "map", "create", directory + "/sub/hash", "type", "hash", "key", "4", "value", "4", "entries", "1",
-                    "name", "plain"], check=False, env=bpftool_environment())
+    bpftool("map", "create", directory + "/sub/hash", "type", "hash", "key", 4, "value", 4, "entries", 1, "name", "plain", check=False)
     is_(run("map", "remove", directory + "/sub/hash").status, 3, "another map's pin is not removed")
     ok(os.path.exists(directory + "/sub/hash"), "and is still there")
     os.unlink(directory + "/sub/hash")
@@ -608,15 +487,8 @@ def ask_doctor():
     is_(run("doctor", prefix=(os.path.join(PROGRAMS, "without"), "bpf", "38")).status, 5, "and ends with 5 if hints cannot work")
 
 
-def as_nobody(*arguments, **options):
-    directory = tempfile.mkdtemp()
-    try:
-        os.chmod(directory, 0o755)
-        tool = shutil.copy(os.path.realpath(TOOL), os.path.join(directory, "tldctl"))
-        runner = run_json if options.pop("json", False) else run
-        return runner(*arguments, tool=tool, prefix=("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"), **options)
-    finally:
-        shutil.rmtree(directory)
+def as_nobody(*arguments, run=run):
+    return tool.run_as_nobody(*arguments, run=run)
 
 
 def provoke_statuses():
@@ -640,7 +512,7 @@ def provoke_statuses():
         is_(denied.status, 4, "exit status 4: a user who may not")
         ok("root" in denied.err or "CAP_" in denied.err, "who is told what to do", denied)
         is_(as_nobody("doctor").status, 0, "doctor works for such a user")
-        ok(as_nobody("doctor", json=True)["works"], "with JSON, too")
+        ok(as_nobody("doctor", run=run_json)["works"], "with JSON, too")
         refuse_kernel(program)
         thread = run("list", "--pid", one_other_thread())
         ok(thread.status == 3 and "is a thread of process" in thread.err, "a thread's id in the place of a process's is told from one that is not there", thread)
@@ -701,33 +573,21 @@ def behave():
     ok(libraries <= {"libc", "libm", "libbpf", "libelf", "libz", "ld-linux-x86-64", "ld-linux-aarch64"}, "the one file needs libc, libbpf and what that needs", libraries)
 
 
-def session():
-    """The commands of docs/guide/tldctl.md's session, each with its output."""
-    with open(os.path.join(SRC, "docs/guide/tldctl.md"), encoding="utf-8") as file:
-        block = file.read().split("```console\n")[1].split("```")[0]
-    parts = [part.split("\n", 1) for part in ("\n" + block.rstrip("\n")).split("\n$ ")[1:]]
-    return [(part[0], part[1] if len(part) > 1 else "") for part in parts]
-
-
-def shape(text):
-    """Numbers and widths are another run's; and other tldctls may look at the map."""
-    text = re.sub(r"  (used by program \d+ read_task .*|held by process \d+ tldctl)\n", "", text)
-    return re.sub(r" +", " ", re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b", "N", text)).strip()
-
-
 def replay_session():
     if not shutil.which("jq"):
         ok(False, "jq is installed")
         return
     hints = f"/sys/fs/bpf/tldctl_test_{os.getpid()}"
-    demo = subprocess.Popen([os.path.join(BUILD, "examples/oncpu"), "-d", "60"], stdout=subprocess.DEVNULL)
+    demo = subprocess.Popen([os.path.join(BUILD, "examples/oncpu"), "-d", str(int(patience(300)))], stdout=subprocess.DEVNULL)
     # Another demonstration may run.
     shell = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              env={**ENVIRONMENT, "PATH": os.path.dirname(TOOL) + ":" + os.environ["PATH"]})
     try:
         await_(lambda: run("list", "--pid", demo.pid).out.count(" oncpu ") >= 4)
         shell.stdin.write(f"pidof() {{ echo {demo.pid}; }}\n")
-        for command, output in session():
+        with open(os.path.join(SRC, "docs/guide/tldctl.md"), encoding="utf-8") as file:
+            session = console(file.read())
+        for command, output in session:
             shell.stdin.write(command.replace("/sys/fs/bpf/hints", hints) + "\necho END\n")
             shell.stdin.flush()
             lines = iter(shell.stdout.readline, "END\n")
@@ -741,19 +601,18 @@ def replay_session():
 
 
 def loaded():
-    shown = subprocess.run(["bpftool", "prog", "show", "--json"], capture_output=True, check=True, env=bpftool_environment())
-    return {p["id"] for p in json.loads(shown.stdout) if p.get("name") in ("read_task", "set_value")}
+    return {p["id"] for p in json.loads(bpftool("prog", "show", "--json").stdout) if p.get("name") in ("read_task", "set_value")}
 
 
 def leave_nothing():
     with Program("publisher", "-t", 50, "-s", 24) as program:
         before = loaded()
         for n in range(25):
-            tools = [subprocess.Popen([TOOL, "list", "--pid", str(program.pid)], stdout=subprocess.DEVNULL) for _ in range(2)]
+            lists = [subprocess.Popen([TOOL, "list", "--pid", str(program.pid)], stdout=subprocess.DEVNULL) for _ in range(2)]
             time.sleep(n * 0.003)
-            for tool in tools:
-                tool.kill()
-                tool.wait()
+            for one in lists:
+                one.kill()
+                one.wait()
         ours = loaded() - before
         # What other runs have loaded meanwhile goes, too.
         ok(await_(lambda: not ours & loaded()), "two of them killed at any moment leave no program loaded", ours)
@@ -766,7 +625,7 @@ def main():
     doctor = run("doctor", "--json")
     if doctor.status != 0 and "works" in doctor.out:
         skip_all("kernel: " + "; ".join(c["text"] for c in json.loads(doctor.out)["checks"] if c["verdict"] == "no"))
-    bpffs()
+    mount_bpffs()
     for part in (look_at_formats, look_at_lives, look_at_many, look_at_kernel_header, look_at_lies, look_at_storm, look_at_ends,
                  look_from_inside, set_values, make_maps, ask_doctor, provoke_statuses, behave, replay_session, leave_nothing):
         began = time.monotonic()
@@ -774,8 +633,8 @@ def main():
             part()
         except Exception as error:  # pylint: disable=broad-except
             import traceback
-            say(False, f"{part.__name__} runs to its end", "".join(traceback.format_exception(error)))
-        print(f"# {part.__name__}: {time.monotonic() - began:.1f} s", flush=True)
+            ok(False, f"{part.__name__} runs to its end", "".join(traceback.format_exception(error)))
+        remark(f"{part.__name__}: {time.monotonic() - began:.1f} s")
     is_(invalid, [], "all JSON was as the schema says")
     ok({"list", "get", "set", "maps", "doctor"} <= validated, "that of each command was looked at", validated)
     is_(untidy, [], "every message began with tldctl:, and nothing crashed")
