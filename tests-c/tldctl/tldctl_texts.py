@@ -8,26 +8,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
-SRC = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-BUILD = os.path.join(SRC, os.environ.get("BUILD") or "build")
-TOOL = os.path.join(BUILD, "bin", "tldctl")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from tap import SRC, finish, is_, patience
+from terminal import Terminal
+from tool import TOOL
+
 COMMON = {"--version", "-h", "--help"}
-points = failures = 0
-
-
-def is_(got, want, sentence):
-    global points, failures
-    points += 1
-    failures += got != want
-    print(f"{'ok' if got == want else 'not ok'} {points} - {sentence}", flush=True)
-    if got != want:
-        print("\n".join("#   " + line for line in f"found {got}\nwanted {want}".splitlines()), flush=True)
 
 
 def output(*command, **options):
-    return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=patience(60), **options).stdout
 
 
 # --- The manual ----------------------------------------------------------------------
@@ -75,40 +66,23 @@ def manual():
 # --- Completions -----------------------------------------------------------------------
 
 
-class Shell:
+class Shell(Terminal):
     """A shell on a terminal, with nobody's files but the completions."""
 
     def __init__(self, directory, shell, script):
-        self.socket = os.path.join(directory, "tmux." + shell.split()[0])
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", f"env -u TMUX HOME={directory} PATH={os.path.dirname(TOOL)}:$PATH {shell}")
-        self.enter(script)
-
-    def tmux(self, *arguments):
-        return output("tmux", "-S", self.socket, *arguments)
-
-    def enter(self, text):
-        self.tmux("send-keys", "-l", text + "; clear; echo rea''dy")
-        self.tmux("send-keys", "Enter")
-        self.until(lambda screen: "ready" in screen)
-
-    def until(self, condition):
-        """The screen when it is so, or after all."""
-        end = time.monotonic() + 20
-        while not condition(screen := self.tmux("capture-pane", "-p")) and time.monotonic() < end:
-            time.sleep(0.05)
-        return screen
+        super().__init__(shell, HOME=directory, PATH=f"{os.path.dirname(TOOL)}:{os.environ['PATH']}")
+        self.type(script + "; clear; echo rea''dy")
+        self.keys("Enter")
+        self.await_screen(lambda screen: "ready" in screen)
 
     def missing(self, text, words):
         """Those of the words that do not appear, and the screen then."""
-        self.tmux("send-keys", "C-u", "C-l")
-        self.until(lambda screen: "tldctl" not in screen)
-        self.tmux("send-keys", "-l", text)
-        self.tmux("send-keys", "Tab", "Tab")
-        screen = self.until(lambda screen: all(word in screen for word in words))
+        self.keys("C-u", "C-l")
+        self.await_screen(lambda screen: "tldctl" not in screen)
+        self.type(text)
+        self.keys("Tab", "Tab")
+        screen = self.await_screen(lambda screen: all(word in screen for word in words))
         return [(word, screen) for word in words if word not in screen]
-
-    def end(self):
-        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
 
 def completions(directory):
@@ -131,8 +105,7 @@ def main():
     manual()
     with tempfile.TemporaryDirectory() as directory:
         completions(directory)
-    print(f"1..{points}")
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

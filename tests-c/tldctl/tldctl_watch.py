@@ -9,117 +9,36 @@ import json
 import os
 import re
 import resource
-import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-source = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-build = os.path.join(source, os.environ.get("BUILD") or "build")
-tldctl = os.path.join(build, "bin", "tldctl")
-programs = os.path.join(build, "tests-c", "tldctl")
-environment = {name: value for name, value in os.environ.items()
-               if name not in ("COLUMNS", "NO_COLOR", "TMUX", "MAKEFLAGS", "MAKELEVEL")} | {"LC_ALL": "C.UTF-8"}
-patience = 20
-points = failures = 0
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import tool
+from tap import await_, finish, is_, ok, patience, remark, skip_all
+from terminal import Terminal
+from tool import ENVIRONMENT, TOOL, Program, bpftool, run_as_nobody, schema_errors
 
 
-def ok(holds, sentence, shown=""):
-    global points, failures
-    points += 1
-    if holds:
-        print(f"ok {points} - {sentence}", flush=True)
-    else:
-        failures += 1
-        print(f"not ok {points} - {sentence}", flush=True)
-        for line in str(shown).splitlines():
-            print(f"#   {line}", flush=True)
-    return bool(holds)
+def publisher(*arguments):
+    """A process to watch. Its map is named wherever other tests' maps are not to be read."""
+    return Program("publisher", "-s", 24, *arguments)
 
 
-def is_(got, want, sentence):
-    return ok(got == want, sentence, f"got {got!r}\nwant {want!r}")
+class Shell(Terminal):
+    """A shell, all of whose output is kept as well."""
 
-
-def awaited(condition):
-    """What the condition gives once it is true, else what it gave last."""
-    end = time.monotonic() + patience
-    while True:
-        found = condition()
-        if found or time.monotonic() > end:
-            return found
-        time.sleep(0.05)
-
-
-class Publisher:
-    """A process to watch, one of tests-c/tldctl."""
-
-    def __init__(self, *arguments, program="publisher"):
-        if program == "publisher":
-            arguments = ("-s", "24", *arguments)
-        self.process = subprocess.Popen([os.path.join(programs, program), *arguments], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        atexit.register(self.end)
-        self.map = self.answer("ready")[-1].split()[1]  # its number: nobody else's is to be read
-
-    def answer(self, last):
-        lines = []
-        while not lines or lines[-1].split()[:1] != [last]:
-            ready = select.select([self.process.stdout], [], [], patience)[0] or lines
-            line = self.process.stdout.readline() if ready else ""
-            if not line:
-                raise RuntimeError(f"no answer of a program to watch, {last} is awaited")
-            lines.append(line.rstrip("\n"))
-        return lines
-
-    def do(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.answer("done")
-
-    @property
-    def pid(self):
-        return self.process.pid
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-class Terminal:
-    """A shell in a terminal of its own."""
-
-    def __init__(self, width=100, height=20):
-        self.directory = tempfile.mkdtemp()
-        self.socket = os.path.join(self.directory, "tmux")
+    def __init__(self):
+        super().__init__(height=20, PS1="$ ")
         self.raw = os.path.join(self.directory, "raw")
         self.marks = 0
-        atexit.register(self.end)
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height),
-                  "env -u TMUX PS1='$ ' bash --norc --noprofile -i")
         self.tmux("pipe-pane", "-o", f"cat >>{self.raw}")
         self.until("the shell is there", lambda: self.last().startswith("$"))
         self.modes = self.result("stty -g")
 
-    def tmux(self, *arguments):
-        return subprocess.run(["tmux", "-S", self.socket, *arguments], env=environment, check=True,
-                              capture_output=True, text=True).stdout
-
-    def keys(self, *keys):
-        self.tmux("send-keys", *keys)
-
-    def type(self, text):
-        self.tmux("send-keys", "-l", text)
-
     def lines(self):
-        return self.tmux("capture-pane", "-p").split("\n")[:-1]
-
-    def screen(self):
-        return "\n".join(self.lines())
+        return self.screen().split("\n")[:-1]
 
     def last(self):
         return next((line for line in reversed(self.lines()) if line), "")
@@ -128,14 +47,14 @@ class Terminal:
         return self.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}").strip()
 
     def until(self, sentence, condition):
-        return ok(awaited(condition), sentence, self.screen())
+        return ok(await_(condition), sentence, self.screen())
 
     def shows(self, pattern):
         return re.search(pattern, self.screen(), re.M)
 
     def run(self, command):
         """A command of the shell, without waiting for it."""
-        awaited(lambda: self.last() == "$")
+        await_(lambda: self.last() == "$")
         self.type(command)
         self.keys("Enter")
 
@@ -143,7 +62,7 @@ class Terminal:
         """All of what a command writes."""
         file = os.path.join(self.directory, f"result{time.monotonic_ns()}")
         self.run(f"{{ {command}; }} >{file}; mv {file} {file}.done")
-        awaited(lambda: os.path.exists(file + ".done"))
+        await_(lambda: os.path.exists(file + ".done"))
         with open(file + ".done", encoding="utf-8") as result:
             return result.read().strip()
 
@@ -159,11 +78,11 @@ class Terminal:
                 words = raw.read().rpartition(b"mark-%d\r" % (self.marks + 1000))
             return words[2] if words[1] and re.search(rb"status \d", words[2]) else None
 
-        return awaited(read) or b""
+        return await_(read) or b""
 
     def watch(self, arguments="", prefix=""):
         """Starts it in front, where its exit status comes in words."""
-        self.run(f"clear; {prefix} {tldctl} watch {arguments}; echo status $?")
+        self.run(f"clear; {prefix} {TOOL} watch {arguments}; echo status $?")
 
     def watching(self):
         return self.state().startswith("1") and self.last().startswith("q quit")
@@ -182,16 +101,18 @@ class Terminal:
         return found
 
     def pid(self):
-        return awaited(self.pids)[0]
-
-    def end(self):
-        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        return await_(self.pids)[0]
 
 
 def run(*arguments, **options):
-    return subprocess.run([tldctl, "watch", *arguments], capture_output=True, text=True, env=environment,
-                          timeout=60, **options)
+    return tool.run("watch", *arguments, **options)
+
+
+def start(*arguments, **options):
+    """A watch without a terminal, which does not outlive this process."""
+    watch = subprocess.Popen([TOOL, "watch", *map(str, arguments)], env=ENVIRONMENT, **{"stdout": subprocess.PIPE, **options})
+    atexit.register(watch.kill)
+    return watch
 
 
 def row(terminal, tid):
@@ -210,17 +131,12 @@ def column(lines, name):
     return [line.split()[place] for line in lines[1:] if line]
 
 
-def skip_all(why):
-    print(f"1..0 # SKIP {why}")
-    sys.exit(0)
-
-
 # --- The table and its keys -----------------------------------------------------------
 
 def table(terminal):
-    process = Publisher("-t", "5")
+    process = publisher("-t", 5)
     pid = process.pid
-    terminal.watch(f"--pid {pid} --map {process.map} --interval 0.1 request deadline")
+    terminal.watch(f"--pid {pid} --map {process.maps[0]} --interval 0.1 request deadline")
     terminal.until("a table is shown on a screen of its own", terminal.watching)
     terminal.until("with the threads and their values",
                    lambda: terminal.shows(rf"^ *{pid} +\d+ +publisher +\S+ +104 +\S+ +4000000028 "))
@@ -228,7 +144,7 @@ def table(terminal):
     ok(terminal.shows(r"^5 threads of 1 process, 0\.00 changes/s"), "threads and processes are counted", terminal.screen())
     ok(terminal.shows(r"^ *PID +TID +COMM +CHG/S +request +/S +deadline +/S *$"),
        "the columns are the TLDs that were named, in that order", terminal.screen())
-    process.do("set request 31337")
+    process.tell("set request 31337")
     terminal.until("a new value is shown", lambda: (row(terminal, pid) or [""] * 9)[4] == "31337")
     terminal.until("and is counted as a change", lambda: float(row(terminal, pid)[5]) > 0)
     rate = float(row(terminal, pid)[5])
@@ -265,8 +181,8 @@ def table(terminal):
 
     terminal.keys("p")
     terminal.until("p pauses", lambda: terminal.shows("^PAUSED"))
-    process.do("set request 555")
-    is_(run("--pid", str(pid), "--map", process.map, "--iterations", "4", "--interval", "0.1").returncode, 0, "while another watch sees readings go by")
+    process.tell("set request 555")
+    is_(run("--pid", str(pid), "--map", process.maps[0], "--iterations", "4", "--interval", "0.1").status, 0, "while another watch sees readings go by")
     terminal.keys("r")
     terminal.until("keys work meanwhile", lambda: terminal.shows("^PAUSED; sorted by [A-Z]+, falling"))
     is_(row(terminal, pid)[4], "31337", "but nothing is read")
@@ -298,11 +214,11 @@ def resizing(terminal, process):
 # --- Every way out --------------------------------------------------------------------
 
 def ways_out(terminal):
-    process = Publisher("-t", "3")
+    process = publisher("-t", 3)
     def leaves(sentence, way, status):
         terminal.run("clear; echo what was there")
-        terminal.run(f"{tldctl} watch --interval 0.2 --map {process.map}")
-        awaited(lambda: terminal.watching() and terminal.shows("publisher"))
+        terminal.run(f"{TOOL} watch --interval 0.2 --map {process.maps[0]}")
+        await_(lambda: terminal.watching() and terminal.shows("publisher"))
         way(terminal)
         # Not behind a semicolon: a shell ends the line with a program that Ctrl-C ends.
         terminal.run("echo status $?")
@@ -322,7 +238,7 @@ def ways_out(terminal):
 
     leaves("an error", fail, 1)
     ok(terminal.shows("^tldctl: .*Too many open files"), "which is said on the shell's screen", terminal.screen())
-    terminal.watch(f"--iterations 3 --interval 0.1 --map {process.map}")
+    terminal.watch(f"--iterations 3 --interval 0.1 --map {process.maps[0]}")
     terminal.until("--iterations ends it, too", lambda: terminal.shows("^status 0$"))
     is_(terminal.state(), "0 1 1", "and the screen is left")
     stopping(terminal, process)
@@ -330,20 +246,26 @@ def ways_out(terminal):
 
 
 def stopping(terminal, process):
-    terminal.watch(f"--interval 0.1 --map {process.map}")
-    awaited(terminal.watching)
+    terminal.watch(f"--interval 0.1 --map {process.maps[0]}")
+    await_(terminal.watching)
     pid = terminal.pid()
     terminal.keys("C-z")
     terminal.until("Ctrl-Z stops it", lambda: terminal.shows("Stopped"))
     is_(terminal.state(), "0 1 1", "and gives the screen back")
     is_(terminal.result("stty -g"), terminal.modes, "and the modes")
     terminal.run("clear; bg")
-    terminal.until("in the background it does not take the terminal",
-                   lambda: terminal.result("jobs").find("Stopped") >= 0 and terminal.state() == "0 1 1")
+
+    def stopped_in_background():
+        # It may write below the prompt before it stops.
+        if not await_(lambda: terminal.last() == "$", 1):
+            terminal.keys("C-l")
+        return "Stopped" in terminal.result("jobs") and terminal.state() == "0 1 1"
+
+    terminal.until("in the background it does not take the terminal", stopped_in_background)
     terminal.run("fg")
     terminal.until("fg shows the table again", lambda: terminal.watching() and terminal.shows("publisher"))
     os.kill(pid, signal.SIGSTOP)
-    awaited(lambda: terminal.shows("Stopped"))
+    await_(lambda: terminal.shows("Stopped"))
     terminal.run("fg")
     terminal.until("so it does after a SIGSTOP", lambda: terminal.watching() and terminal.shows("publisher")
                    and not terminal.shows("Stopped"))
@@ -355,9 +277,9 @@ def stopping(terminal, process):
 # --- Others are hostile, and end ---------------------------------------------------------
 
 def hostile(terminal):
-    process = Publisher("-t", "2")
-    other = Publisher("-t", "2")
-    process.do("evil")
+    process = publisher("-t", 2)
+    other = publisher("-t", 2)
+    process.tell("evil")
     terminal.tmux("resize-window", "-x", "200", "-y", "20")
     terminal.mark()
     terminal.watch("--interval 0.1")
@@ -382,24 +304,24 @@ def hostile(terminal):
 
 
 def colours(terminal):
-    process = Publisher()
+    process = publisher()
     for prefix, arguments in ("NO_COLOR=1", ""), ("", "--color never"):
         terminal.mark()
-        terminal.watch(f"--interval 0.1 --iterations 2 --map {process.map} {arguments}", prefix)
+        terminal.watch(f"--interval 0.1 --iterations 2 --map {process.maps[0]} {arguments}", prefix)
         terminal.until("a view of two readings ends", lambda: terminal.shows("^status 0$"))
         words = terminal.written()
         ok(b"\x1b[?1049h" in words and not re.search(rb"\x1b\[[1-9]m", words), f"{prefix or arguments}: without colours and weights")
     terminal.mark()
-    terminal.watch(f"--interval 0.1 --iterations 2 --map {process.map}", "TERM=dumb")
+    terminal.watch(f"--interval 0.1 --iterations 2 --map {process.maps[0]}", "TERM=dumb")
     terminal.until("on a dumb terminal it ends as well", lambda: terminal.shows("^status 0$"))
     ok(b"\x1b[?1049h" not in terminal.written(), "and writes lines")
     process.end()
 
 
 def many(terminal):
-    process = Publisher("-t", "10000")
+    process = publisher("-t", 10000)
     terminal.tmux("resize-window", "-x", "100", "-y", "20")
-    terminal.watch(f"--interval 0.5 --sort request --reverse --map {process.map} request")
+    terminal.watch(f"--interval 0.5 --sort request --reverse --map {process.maps[0]} request")
     terminal.until("10,000 threads are shown", lambda: terminal.shows("^10000 threads of 1 process"))
     pid = terminal.pid()
     terminal.keys("End")
@@ -418,9 +340,9 @@ def many(terminal):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     begin, clock = spent(), time.monotonic()
-    run("--pid", str(process.pid), "nosuch", "--iterations", "2", "--interval", "4", "--map", process.map)
+    run("--pid", str(process.pid), "nosuch", "--iterations", "2", "--interval", "4", "--map", process.maps[0])
     share = (spent() - begin) / (time.monotonic() - clock)
-    print(f"# 10,000 threads twice a second take {100 * share:.1f} % of a processor")
+    remark(f"10,000 threads twice a second take {100 * share:.1f} % of a processor")
     ok(share < 0.5, "which leaves most of a processor to others", share)
     terminal.keys("q")
     terminal.until("and it ends at once", lambda: terminal.shows("^status 0$"))
@@ -442,18 +364,12 @@ def objects(pid):
 
 
 def exists(kind, number):
-    return subprocess.run(["bpftool", kind, "show", "id", number], capture_output=True,
-                          env=environment | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}).returncode == 0
+    return bpftool(kind, "show", "id", number, check=False).returncode == 0
 
 
 def killed():
-    process = Publisher("-t", "3")
-    watches = [subprocess.Popen([tldctl, "watch", "--json", "--interval", "0.05", "--pid", str(process.pid),
-                                 "--map", process.map],
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-               for _ in range(2)]
-    for watch in watches:
-        atexit.register(watch.kill)
+    process = publisher("-t", 3)
+    watches = [start("--json", "--interval", 0.05, "--pid", process.pid, "--map", process.maps[0], stderr=subprocess.DEVNULL) for _ in range(2)]
     lines = [watch.stdout.readline() for watch in watches]
     ok(all(len(json.loads(line)["threads"]) == 3 for line in lines), "two watches see the same threads", lines)
     theirs = objects(process.pid)
@@ -462,41 +378,39 @@ def killed():
        "each with a program and maps of its own", own)
     watches[0].kill()
     watches[0].wait()
-    ok(awaited(lambda: not any(exists(*one) for one in own[0])), "of one that SIGKILL ends nothing is left, loaded or pinned",
+    ok(await_(lambda: not any(exists(*one) for one in own[0])), "of one that SIGKILL ends nothing is left, loaded or pinned",
        [one for one in own[0] if exists(*one)])
     ok(all(json.loads(watches[1].stdout.readline())["threads"] for _ in range(30)), "and the other goes on")
     process.end()
-    rest = watches[1].communicate(timeout=patience)[0]
+    rest = watches[1].communicate(timeout=patience(20))[0]
     is_(watches[1].returncode, 0, "until the process ends")
     is_(json.loads(rest.splitlines()[-1])["threads"], [], "which the last reading shows")
-    ok(awaited(lambda: not any(exists(*one) for one in own[1] | theirs)), "and nothing is left of it, either")
+    ok(await_(lambda: not any(exists(*one) for one in own[1] | theirs)), "and nothing is left of it, either")
 
 
 def map_goes():
-    process = Publisher("-t", "2")
+    process = publisher("-t", 2)
     data = objects(process.pid)
-    watch = subprocess.Popen([tldctl, "watch", "--interval", "0.2", "--json", "--map", process.map], stdout=subprocess.PIPE, text=True, env=environment)
-    atexit.register(watch.kill)
+    watch = start("--interval", 0.2, "--json", "--map", process.maps[0])
     watch.stdout.readline()
     process.end()
-    ok(awaited(lambda: not any(exists(*one) for one in data)), "a map does not stay because somebody watches it", data)
+    ok(await_(lambda: not any(exists(*one) for one in data)), "a map does not stay because somebody watches it", data)
     watch.terminate()
-    is_(watch.wait(), -signal.SIGTERM, "SIGTERM ends a watch without a terminal")
+    is_(watch.wait(patience(20)), -signal.SIGTERM, "SIGTERM ends a watch without a terminal")
 
 
 def map_goes_from_several():
-    process = Publisher("-t", "2")
+    process = publisher("-t", 2)
     data = objects(process.pid)
     watches = []
     # They let go at a common time, whenever they began and however often they read.
-    for interval in ("0.2", "0.7", "4"):
-        watch = subprocess.Popen([tldctl, "watch", "--interval", interval, "--json", "--map", process.map], stdout=subprocess.PIPE, env=environment)
-        atexit.register(watch.kill)
+    for interval in 0.2, 0.7, 4:
+        watch = start("--interval", interval, "--json", "--map", process.maps[0])
         watch.stdout.readline()
         watches.append(watch)
         time.sleep(1.3)
     process.end()
-    ok(awaited(lambda: not any(exists(*one) for one in data)), "nor because several do", data)
+    ok(await_(lambda: not any(exists(*one) for one in data)), "nor because several do", data)
     for watch in watches:
         watch.kill()
         watch.communicate()
@@ -505,46 +419,42 @@ def map_goes_from_several():
 # --- Without a terminal --------------------------------------------------------------------
 
 def streams():
-    process = Publisher("-t", "3")
+    process = publisher("-t", 3)
     pid = str(process.pid)
     result = run("--pid", pid, "--iterations", "3", "--interval", "0.05", "request")
-    is_((result.returncode, result.stderr), (0, ""), "--iterations 3 ends with 0")
-    readings = result.stdout.split("\n\n")
+    is_((result.status, result.err), (0, ""), "--iterations 3 ends with 0")
+    readings = result.out.split("\n\n")
     is_(len(readings), 3, "and three readings, with an empty line between")
-    ok(not re.search(r"[\x00-\x09\x0b-\x1f]", result.stdout), "which have no escapes", repr(result.stdout))
+    ok(not re.search(r"[\x00-\x09\x0b-\x1f]", result.out), "which have no escapes", repr(result.out))
     is_(column(readings[0].splitlines()[1:], "request"), ["100", "101", "102"], "each with the values")
     is_(column(readings[0].splitlines()[1:], "/S"), ["-"] * 3, "of which there is no rate at first")
     is_(column(readings[2].splitlines()[1:], "/S"), ["0.00"] * 3, "and then there is")
     result = run("--pid", pid, "--iterations", "1", "deadline", "request", "--sort", "request", "--reverse")
-    is_(result.stdout.splitlines()[1].split(), ["PID", "TID", "COMM", "CHG/S", "deadline", "/S", "request", "/S"],
+    is_(result.out.splitlines()[1].split(), ["PID", "TID", "COMM", "CHG/S", "deadline", "/S", "request", "/S"],
         "TLDs stand in the order in which they are named")
-    is_(column(result.stdout.splitlines()[1:], "request"), ["100", "101", "102"], "--sort and --reverse say in which rows do")
+    is_(column(result.out.splitlines()[1:], "request"), ["100", "101", "102"], "--sort and --reverse say in which rows do")
     result = run("--pid", pid, "--iterations", "1", "--as", "balance=i32", "--as", "name=str", "balance", "name")
-    ok(re.search(r" -2 +- +thread-2 +-", result.stdout), "--as says what values are", result.stdout)
-    result = subprocess.run([tldctl, "watch", "--pid", pid, "--iterations", "1"], capture_output=True, text=True,
-                            env=environment | {"COLUMNS": "40"})
-    is_(max(map(len, result.stdout.splitlines())), 40, "COLUMNS cuts lines")
-    is_(run("--comm", "publ*", "--pid", pid, "--iterations", "1", "request").stdout.count("publisher"), 3, "--comm takes a pattern")
-    is_(run("--comm", "other*", "--pid", pid, "--iterations", "1").stdout.count("publisher"), 0, "which chooses")
+    ok(re.search(r" -2 +- +thread-2 +-", result.out), "--as says what values are", result.out)
+    result = run("--pid", pid, "--iterations", 1, env={"COLUMNS": "40"})
+    is_(max(map(len, result.out.splitlines())), 40, "COLUMNS cuts lines")
+    is_(run("--comm", "publ*", "--pid", pid, "--iterations", "1", "request").out.count("publisher"), 3, "--comm takes a pattern")
+    is_(run("--comm", "other*", "--pid", pid, "--iterations", "1").out.count("publisher"), 0, "which chooses")
 
-    pipe = subprocess.run(f"{tldctl} watch --interval 0.05 | head -n 1", shell=True, executable="/bin/bash",
-                          capture_output=True, text=True, timeout=patience, env=environment)
+    pipe = subprocess.run(f"{TOOL} watch --interval 0.05 | head -n 1", shell=True, executable="/bin/bash",
+                          capture_output=True, text=True, timeout=patience(20), env=ENVIRONMENT)
     is_((pipe.stdout.count("\n"), pipe.stderr), (1, ""), "whoever has read enough ends it, and it says nothing")
     reader, writer = os.pipe()
-    watch = subprocess.Popen([tldctl, "watch", "--interval", "86400", "--map", process.map], stdout=writer, stderr=subprocess.PIPE,
-                             env=environment, restore_signals=False)
+    watch = start("--interval", 86400, "--map", process.maps[0], stdout=writer, stderr=subprocess.PIPE, restore_signals=False)
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
-    is_((watch.wait(patience), watch.stderr.read()), (1, b""), "at once, not at the next reading, also where SIGPIPE is ignored")
+    is_((watch.wait(patience(20)), watch.stderr.read()), (1, b""), "at once, not at the next reading, also where SIGPIPE is ignored")
     process.end()
 
 
 def readings_of(process, enough, processors=None):
     """What watch says until that is enough, or for 400 readings."""
-    watch = subprocess.Popen([tldctl, "watch", "--json", "--interval", "0.05", "--pid", str(process.pid),
-                              "--map", process.map], stdout=subprocess.PIPE, text=True, env=environment)
-    atexit.register(watch.kill)
+    watch = start("--json", "--interval", 0.05, "--pid", process.pid, "--map", process.maps[0])
     if processors:
         os.sched_setaffinity(watch.pid, processors)
     found = []
@@ -560,8 +470,8 @@ def value(reading, name):
 
 
 def json_lines():
-    process = Publisher("-t", "2")
-    process.do("evil")
+    process = publisher("-t", 2)
+    process.tell("evil")
     readings = readings_of(process, lambda reading: True)
     process.end()
     is_([reading["reading"] for reading in readings], list(range(1, len(readings) + 1)), "each reading is a line of JSON")
@@ -573,10 +483,10 @@ def json_lines():
 
     # What is written while it is read takes two processors.
     processors = sorted(os.sched_getaffinity(0))
-    process = Publisher("24", program="raw")
+    process = Program("raw", 24)
     os.sched_setaffinity(process.pid, processors[-1:])
     for command in "cnt 0 1", "entry 0 0 2000 long", "publish 0", "spin 0":
-        process.do(command)
+        process.tell(command)
     readings = readings_of(process, lambda reading: value(reading, "long")["torn"], processors[:1])
     process.end()
     ok(any(value(reading, "long")["torn"] for reading in readings), "a reading that may be a mixture is marked")
@@ -588,25 +498,18 @@ def json_lines():
 
 
 def validate(readings):
-    import jsonschema
-    with open(os.path.join(source, "docs/reference/tldctl.schema.json"), encoding="utf-8") as file:
-        schema = json.load(file)
-    try:
-        for reading in readings[:12]:
-            jsonschema.validate(reading, schema)
-        ok(True, "docs/reference/tldctl.schema.json describes it")
-    except jsonschema.ValidationError as error:
-        ok(False, "docs/reference/tldctl.schema.json describes it", str(error)[:3000])
+    errors = [error for reading in readings[:12] for error in schema_errors(reading)]
+    ok(not errors, "docs/reference/tldctl.schema.json describes it", *errors)
 
 
 def statuses():
-    process = Publisher("-t", "2")
+    process = publisher("-t", 2)
     pid = str(process.pid)
 
     def ends(sentence, arguments, status, words, **options):
         result = run(*arguments, **options)
-        is_(result.returncode, status, f"{sentence}: status {status}")
-        ok(re.fullmatch(rf"(tldctl: {words}.*\n)(Usage.*\n|.*--help.*\n)*", result.stderr), f"{sentence}: and says why", result.stderr)
+        is_(result.status, status, f"{sentence}: status {status}")
+        ok(re.fullmatch(rf"(tldctl: {words}.*\n)(Usage.*\n|.*--help.*\n)*", result.err), f"{sentence}: and says why", result.err)
 
     ends("an interval of nothing", ["--interval", "0"], 64, "--interval takes 0.05 to 86400")
     ends("an interval that is no number", ["--interval", "nan"], 64, "--interval takes")
@@ -619,27 +522,22 @@ def statuses():
     ends("a name that the process has not", ["--iterations", "1", "--pid", pid, "nosuch"], 3, f"no thread of process {pid} has")
     ends("a process that publishes nothing", ["--iterations", "1", "--pid", "1"], 3, "process 1 publishes nothing")
     if os.getuid() == 0:
-        directory = tempfile.mkdtemp()
-        atexit.register(shutil.rmtree, directory)
-        os.chmod(directory, 0o755)
-        copy = shutil.copy(tldctl, directory)
-        result = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy, "watch"],
-                                capture_output=True, text=True, env=environment)
-        is_((result.returncode, result.stdout), (4, ""), "a user without privileges: status 4")
-        ok(re.fullmatch("tldctl: .*; run it as root.*\n", result.stderr), "and what to do", result.stderr)
+        result = run_as_nobody("watch")
+        is_((result.status, result.out), (4, ""), "a user without privileges: status 4")
+        ok(re.fullmatch("tldctl: .*; run it as root.*\n", result.err), "and what to do", result.err)
     process.end()
 
 
 def nobody():
     result = run("--iterations", "1", "--comm", "nobody-has-this-name")
-    is_(result.returncode, 0, "nobody to watch is no failure")
-    ok(result.stderr.startswith("tldctl: "), "and is said", result.stderr)
+    is_(result.status, 0, "nobody to watch is no failure")
+    ok(result.err.startswith("tldctl: "), "and is said", result.err)
 
 
 def main():
-    if os.getuid() != 0 or run("--iterations", "1").returncode in (4, 5):
+    if os.getuid() != 0 or run("--iterations", "1").status in (4, 5):
         skip_all("kernel: watching needs root, and a kernel with UPTR")
-    terminal = Terminal()
+    terminal = Shell()
     process = table(terminal)
     resizing(terminal, process)
     ways_out(terminal)
@@ -653,8 +551,7 @@ def main():
     json_lines()
     statuses()
     nobody()
-    print(f"1..{points}")
-    sys.exit(failures != 0)
+    finish()
 
 
 main()
