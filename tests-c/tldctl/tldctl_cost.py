@@ -10,25 +10,22 @@ import statistics
 import subprocess
 import sys
 
-source = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-build = os.path.join(source, os.environ.get("BUILD") or "build")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from tool import TOOL, Program
+
 rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 101
 interval = sys.argv[2] if len(sys.argv) > 2 else "1"
 
-loop = subprocess.Popen([os.path.join(build, "tests-c", "tldctl", "hint_loop")], stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE, text=True)
-if loop.stdout.readline() != "ready\n":
-    sys.exit("hint_loop did not begin")
+loop = Program("hint_loop")
 
 
 def hint():
     """Nanoseconds a hint, of the thread's own time and by the clock on the wall."""
-    loop.stdin.write("\n")
-    loop.stdin.flush()
-    return [float(number) for number in loop.stdout.readline().split()]
+    loop.send()
+    return [float(number) for number in loop.line().split()]
 
 
-watch = subprocess.Popen([os.path.join(build, "bin", "tldctl"), "watch", "--pid", str(loop.pid), "--interval", interval],
+watch = subprocess.Popen([TOOL, "watch", "--pid", str(loop.pid), "--interval", interval],
                          stdout=subprocess.DEVNULL)
 pairs = []
 for _ in range(rounds):
@@ -37,7 +34,7 @@ for _ in range(rounds):
     watch.send_signal(signal.SIGCONT)
     pairs.append((without, hint()))
 watch.kill()
-loop.stdin.close()
+loop.end()
 
 for place, what in enumerate(("the thread's own time", "the clock on the wall")):
     without, beside = [pair[0][place] for pair in pairs], [pair[1][place] for pair in pairs]

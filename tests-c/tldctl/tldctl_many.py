@@ -6,27 +6,17 @@ a minute."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-SRC = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-BUILD = os.path.join(SRC, os.environ.get("BUILD") or "build")
-TOOL = os.path.join(BUILD, "bin", "tldctl")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from tap import await_, finish, ok, remark
+from tool import TOOL, Program
+
 PID_MAX = "/proc/sys/kernel/pid_max"
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-points = failures = 0
-
-
-def ok(holds, sentence, detail=""):
-    global points, failures
-    points += 1
-    failures += not holds
-    print(f"{'ok' if holds else 'not ok'} {points} - {sentence}", flush=True)
-    if not holds:
-        print(f"#   {str(detail)[:1000]}", flush=True)
 
 
 class Timed:
@@ -41,8 +31,8 @@ class Timed:
     def ended(self):
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = status
-        print(f"# {self.name}: {time.monotonic() - self.began:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of a processor, "
-              f"at most {usage.ru_maxrss / 1024:.0f} MiB", flush=True)
+        remark(f"{self.name}: {time.monotonic() - self.began:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of a processor, "
+               f"at most {usage.ru_maxrss / 1024:.0f} MiB")
 
     def json(self):
         self.ended()
@@ -73,11 +63,8 @@ def look(publisher, file):
     ok([len(r["threads"]) for r in readings] == [THREADS] * 3 and all(requests(r["threads"]) == wanted(tids) for r in readings),
        "so has each reading of watch", [len(r["threads"]) for r in readings])
     recorder = Timed("record", "-o", file, "--pid", publisher.pid, "--duration", 8, "--buffer", 65536, "request")
-    end = time.monotonic() + 10
-    while links(recorder.process.pid) < 4 and time.monotonic() < end:  # three tracepoints and the samplers
-        time.sleep(0.05)
-    publisher.stdin.write("wake\n")
-    publisher.stdin.flush()
+    await_(lambda: links(recorder.process.pid) >= 4)  # three tracepoints and the samplers
+    publisher.send("wake")
     recorder.ended()
     with open(file, encoding="utf-8") as stream:
         recording = json.load(stream)
@@ -86,18 +73,17 @@ def look(publisher, file):
     found = {}
     for row in recording["stretches"]:
         found.setdefault(recording["tasks"][row[3]]["tid"], set()).add(recording["values"][row[5]]["value"] if row[5] is not None else None)
-    awaited = {recording["tasks"][row[3]]["tid"] for row in recording["stretches"] if row[7] is not None}
-    print(f"# {len(recording['stretches']):,} stretches, {wakeups} wake-ups without a latency, {os.path.getsize(file) >> 20} MiB", flush=True)
+    woken = {recording["tasks"][row[3]]["tid"] for row in recording["stretches"] if row[7] is not None}
+    remark(f"{len(recording['stretches']):,} stretches, {wakeups} wake-ups without a latency, {os.path.getsize(file) >> 20} MiB")
     ok(lost == 0 and found == {tid: {value} for tid, value in wanted(tids).items()},
        "record has each of them when all wake up, with its own value, and lost none", f"{lost} lost, {len(found)} threads, not {[n for n, tid in enumerate(tids) if found.get(tid) != {100 + n}][:20]}")
     # A thread may be woken more than once; and the first may have been awake.
-    ok(len(found) - len(awaited) <= wakeups + 1, "whose latency is missing is counted", f"{len(found) - len(awaited)}, {wakeups} counted")
+    ok(len(found) - len(woken) <= wakeups + 1, "whose latency is missing is counted", f"{len(found) - len(woken)}, {wakeups} counted")
     report = Timed("report", file, "--json", "--svg", file + ".svg").json()
     ok(len(report["values"]) == THREADS, "report has each value", len(report["values"]))
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what restores the limit
     with open(PID_MAX, encoding="ascii") as file:
         before = file.read()
     publisher = None
@@ -106,19 +92,15 @@ def main():
             with open(PID_MAX, "w", encoding="ascii") as file:
                 file.write(str(max(int(before), 4 * THREADS)))
             began = time.monotonic()
-            publisher = subprocess.Popen([os.path.join(BUILD, "tests-c/tldctl/publisher"), "-t", str(THREADS), "-s", "24"],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            publisher.stdout.readline()
-            print(f"# the threads start: {time.monotonic() - began:.1f} s", flush=True)
+            publisher = Program("publisher", "-t", THREADS, "-s", 24)
+            remark(f"the threads start: {time.monotonic() - began:.1f} s")
             look(publisher, os.path.join(directory, "r.json"))
         finally:
             if publisher:
-                publisher.kill()
-                publisher.wait()
+                publisher.end()
             with open(PID_MAX, "w", encoding="ascii") as file:
                 file.write(before)
-    print(f"1..{points}")
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

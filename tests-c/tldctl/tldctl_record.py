@@ -18,27 +18,15 @@ import tempfile
 import time
 import xml.etree.ElementTree as xml
 
-source = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-build = os.path.join(source, os.environ.get("BUILD") or "build")
-tldctl = os.path.join(build, "bin", "tldctl")
-kinds = os.path.join(build, "tests-c", "tldctl", "kinds")
-points = failures = 0
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from tap import await_, finish, is_, patience, skip_all
+from tap import ok as check
+from tool import PROGRAMS, bpftool, mount_bpffs, schema_errors
+from tool import TOOL as tldctl
+
+kinds = os.path.join(PROGRAMS, "kinds")
 directory = tempfile.mkdtemp()
-
-
-def check(good, sentence, found=""):
-    global points, failures
-    points += 1
-    print(f"{'ok' if good else 'not ok'} {points} - {sentence}", flush=True)
-    if not good:
-        failures += 1
-        for line in str(found).splitlines()[:40]:
-            print(f"#   {line}")
-    return good
-
-
-def is_(found, wanted, sentence):
-    return check(found == wanted, sentence, f"found {found!r}, wanted {wanted!r}")
+atexit.register(shutil.rmtree, directory, ignore_errors=True)
 
 
 def path(name):
@@ -46,19 +34,7 @@ def path(name):
 
 
 def run(*arguments, **options):
-    return subprocess.run([tldctl, *arguments], capture_output=True, text=True, timeout=60, **options)
-
-
-def finish():
-    shutil.rmtree(directory, ignore_errors=True)
-    print(f"1..{points}")
-    sys.exit(failures != 0)
-
-
-def skip_all(reason):
-    shutil.rmtree(directory, ignore_errors=True)
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
+    return subprocess.run([tldctl, *arguments], capture_output=True, text=True, timeout=patience(60), **options)
 
 
 def start(*arguments, **options):
@@ -107,9 +83,8 @@ class Kinds:
 
     def await_running(self):
         """Until a thread of it comes on a processor, whatever else runs."""
-        before, deadline = self.ran(), time.monotonic() + 30
-        while self.ran() == before and time.monotonic() < deadline:
-            time.sleep(0.005)
+        before = self.ran()
+        await_(lambda: self.ran() != before, 30)
 
     def close(self):
         self.process.stdin.close()
@@ -141,7 +116,7 @@ class Recorder:
     def __init__(self, file, *arguments, name="kind", prefix=()):
         self.process = start(*prefix, tldctl, "record", "-o", file, *arguments, name, stderr=subprocess.PIPE)
         self.pids = [self.process.pid]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patience(30)
         while not any(map(attached, self.pids)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
@@ -154,7 +129,7 @@ class Recorder:
         if number:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pids[-1], number)
-        out, errors = self.process.communicate(timeout=60)
+        out, errors = self.process.communicate(timeout=patience(60))
         return self.process.returncode, out, errors
 
 
@@ -164,17 +139,14 @@ def load(file):
 
 
 def validated(value, schema, sentence):
-    import jsonschema
-    with open(os.path.join(source, "docs/reference", schema), encoding="utf-8") as stream:
-        validator = jsonschema.Draft202012Validator(json.load(stream))
-    errors = [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in validator.iter_errors(value)]
-    return check(not errors, sentence, "\n".join(errors[:5]))
+    errors = schema_errors(value, schema)
+    return check(not errors, sentence, *errors[:5])
 
 
 def ours():
     """Programs and maps of a recorder in the kernel."""
-    programs = json.loads(subprocess.run(["bpftool", "-j", "prog", "list"], capture_output=True, check=True).stdout)
-    maps = json.loads(subprocess.run(["bpftool", "-j", "map", "list"], capture_output=True, check=True).stdout)
+    programs = json.loads(bpftool("-j", "prog", "list").stdout)
+    maps = json.loads(bpftool("-j", "map", "list").stdout)
     return ({program["id"] for program in programs if program.get("name") in ("on_switch", "on_wakeup", "on_wakeup_new", "on_sample")}
             | {-one["id"] for one in maps if one.get("name") in ("known_tasks", "processors", "events")})
 
@@ -288,7 +260,7 @@ def durations():
     program.end()
     program.close()
     duration = load(path("d.json"))["duration_ns"] / 1e9
-    check(status == 0 and 0.5 <= duration < 1 and took < 10, "--duration ends it", f"{status} {duration} {took}")
+    check(status == 0 and 0.5 <= duration < 1 and took < patience(10), "--duration ends it", f"{status} {duration} {took}")
 
 
 def latencies(report):
@@ -380,9 +352,7 @@ def killed():
     check(len(loaded) >= 7, "a recorder has programs and maps in the kernel", loaded)
     recorder.process.kill()
     recorder.process.communicate()
-    deadline = time.monotonic() + 10
-    while loaded & ours() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    await_(lambda: not loaded & ours())
     is_(loaded & ours(), set(), "one that is killed leaves none")
     is_(os.path.exists(path("k.json")), False, "and no file that looks complete")
     program.close()
@@ -453,7 +423,7 @@ def old_file_stays():
         time.sleep(0.01)
     program.do("chat 300")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=patience(30))
     program.close()
     with open(path("old.json"), encoding="utf-8") as stream:
         is_((process.returncode, stream.read()), (1, "old"), "a recording that cannot be written leaves the old file")
@@ -569,7 +539,7 @@ def files_that_serve(recording):
     os.mkfifo(path("fifo"))
     reader = start("cat", path("fifo"))
     is_(run("report", recording, "--svg", path("fifo")).returncode, 0, "so is a fifo of one's own")
-    check(reader.communicate(timeout=30)[0].startswith("<"), "which is read")
+    check(reader.communicate(timeout=patience(30))[0].startswith("<"), "which is read")
     for one in directory, directory + "/", path("none/"), "":
         refused(recording, one, 1 if one.startswith(directory) and "none" not in one else 3, "cannot be written", f"'{os.path.basename(one)}' is no file")
     refused(recording, path("x" * 256), 1, "File name too long", "nor is a name that is too long")
@@ -601,7 +571,7 @@ def terminal():
         seen += os.read(leader, 4096)
     os.write(leader, b"\x03")
     program.end()
-    status = process.wait(timeout=30)
+    status = process.wait(timeout=patience(30))
     program.close()
     while True:
         try:
@@ -753,13 +723,7 @@ def main():
         finish()
     if os.geteuid() != 0:
         skip_all("kernel: recording needs root")
-    if not os.path.ismount("/sys/fs/bpf"):
-        subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=False)
-    try:
-        import jsonschema  # noqa: F401
-    except ImportError:
-        check(False, "the python package jsonschema is installed")
-        finish()
+    mount_bpffs()
     _, report = times_agree(["v1"], 4)
     times_agree(["v2"], 8)
     times_agree(["native"], 1)
