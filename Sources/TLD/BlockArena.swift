@@ -66,7 +66,7 @@ struct BlockArena {
   private var usable: ByteCount { min(pageSize, Wire.reachable) }
 
   /// Whether the next block costs no new memory.
-  func hasRoom(for dataSize: ByteCount, universal: Bool) -> Bool {
+  func hasFreeBlock(for dataSize: ByteCount, universal: Bool) -> Bool {
     state.pointee.free != nil || !universal && openPage(for: dataSize) != nil
   }
 

@@ -11,7 +11,7 @@ import Synchronization
 struct Runtime {
   let keys: KeyTable
   let registry: ThreadRegistry<Linux>
-  let followers: Followers<Linux>
+  let followedPaths: FollowedPaths<Linux>
   let lifecycle: Lifecycle
 
   static var shared: Runtime {
@@ -23,110 +23,13 @@ struct Runtime {
     return Runtime(
       keys: keys,
       registry: registry,
-      followers: Followers(state: state(of: CTLD_FOLLOWERS), registry: registry),
+      followedPaths: FollowedPaths(state: state(of: CTLD_FOLLOWED_PATHS), registry: registry),
       lifecycle: Lifecycle(state: state(of: CTLD_LIFECYCLE)))
   }
 
   private static func state<State: ~Copyable>(of component: Int) -> UnsafeMutablePointer<State> {
     ctld_state(Int32(component)).assumingMemoryBound(to: State.self)
   }
-}
-
-extension CallingThread {
-  static var current: CallingThread {
-    CallingThread(shared: ctld_self(), record: ctld_thread_record())
-  }
-}
-
-/// One call into the library that takes locks: not from a signal handler that
-/// interrupted another one in the same thread, not in memory that is another process's,
-/// not cancelled midway, and errno as it was unless it fails.
-struct Call: ~Copyable {
-  private static let busy: UInt16 = 1
-  /// Counts the forks under way, of which one may be by a handler that interrupted another.
-  private static let forking: UInt16 = 2
-
-  let thread: CallingThread
-  let runtime: Runtime
-  private let errno: Int32
-  private let cancellation: Int32
-
-  /// `inLentMemory`: what touches memory alone, a child of vfork() does for its parent.
-  init?(inLentMemory: Bool = false) {
-    let thread = CallingThread.current
-    let runtime = Runtime.shared
-    guard thread.shared.pointee.flags == 0 else { return nil }
-    let errno = ctld_errno()
-    let cancellation = ctld_defer_cancellation()
-    thread.shared.pointee.flags = Self.busy
-    ctld_signal_fence()
-    if ctld_is_copy() != 0 {
-      runtime.resetInUnpreparedChild()
-    } else if !inLentMemory && ctld_is_lent() != 0 {
-      Self.leave(thread, errno, cancellation)
-      return nil
-    }
-    self.thread = thread
-    self.runtime = runtime
-    self.errno = errno
-    self.cancellation = cancellation
-  }
-
-  /// Gives the error to report: a call that a fork cut off in the child can be made again.
-  @discardableResult
-  consuming func end(_ error: Errno? = nil, reportingByErrno: Bool = false) -> Errno? {
-    var error = error
-    if ctld_is_copy() != 0 {
-      runtime.resetInUnpreparedChild()
-      if error != nil { error = Errno(EAGAIN) }
-    }
-    Self.leave(thread, reportingByErrno ? error?.code ?? errno : errno, cancellation)
-    return error
-  }
-
-  private static func leave(_ thread: CallingThread, _ errno: Int32, _ cancellation: Int32) {
-    ctld_signal_fence()
-    thread.shared.pointee.flags = 0
-    ctld_set_errno(errno)
-    ctld_restore_cancellation(cancellation)
-  }
-
-  /// From before a fork until after it the library counts as busy. False in a thread that was
-  /// busy already.
-  static func beginFork() -> Bool {
-    let thread = ctld_self().unsafelyUnwrapped
-    thread.pointee.flags += forking
-    return isForking
-  }
-
-  static func endFork() { ctld_self().pointee.flags -= forking }
-
-  /// Whether the library is busy with one fork, and with nothing else.
-  static var isForking: Bool { ctld_self().pointee.flags == forking }
-}
-
-/// A call that gives a pointer, or nil with errno.
-private func fetch(_ body: (borrowing Call) throws(Errno) -> UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
-  guard let call = Call() else {
-    ctld_set_errno(EAGAIN)
-    return nil
-  }
-  do throws(Errno) {
-    let pointer = try body(call)
-    call.end()
-    return pointer
-  } catch {
-    call.end(error, reportingByErrno: true)
-    return nil
-  }
-}
-
-/// A call that gives 0 or a negative errno, and leaves errno alone.
-private func perform(_ body: (borrowing Call) throws(Errno) -> Errno?) -> Int32 {
-  guard let call = Call() else { return -EAGAIN }
-  var failure: Errno?
-  do throws(Errno) { failure = try body(call) } catch { failure = error }
-  return -(call.end(failure)?.code ?? 0)
 }
 
 extension tld_key_t {
@@ -148,7 +51,7 @@ public func tld_create_key(_ name: UnsafePointer<CChar>?, _ size: Int) -> tld_ke
 @_cdecl("tld_create_key_opt")
 public func tld_create_key_opt(_ name: UnsafePointer<CChar>?, _ size: Int, _ budget: Int, _ flags: UInt32) -> tld_key_t {
   guard flags & ~TLD_KEY_STATIC == 0 else { return tld_key_t(Errno(EINVAL)) }
-  guard let call = Call(inLentMemory: true) else { return tld_key_t(Errno(EAGAIN)) }
+  guard let call = CallGuard(inLentMemory: true) else { return tld_key_t(Errno(EAGAIN)) }
   let key: tld_key_t
   do throws(Errno) {
     try call.runtime.lifecycle.prepare()
@@ -214,7 +117,7 @@ public func tld_get(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
 public func tld_get_data_slow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRawPointer? {
   fetch { call throws(Errno) in
     let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
-    try call.watch(try call.runtime.registry.enter(entry, through: FileDescriptor(number: map), call.thread))
+    try call.watchThreadEnd(ifNew: try call.runtime.registry.publishCaller(call.thread, in: FileDescriptor(number: map), for: entry))
     return UnsafeMutableRawPointer(call.thread.shared.pointee.base! + entry.offset)
   }
 }
@@ -226,19 +129,8 @@ public func tld_get_data_slow(_ map: Int32, _ key: tld_key_t) -> UnsafeMutableRa
 public func tld_get_slow(_ key: tld_key_t) -> UnsafeMutableRawPointer? {
   fetch { call throws(Errno) in
     let entry = try call.runtime.keys.entry(at: ByteCount(key.off))
-    try call.watch(try call.runtime.registry.enter(entry, call.thread))
+    try call.watchThreadEnd(ifNew: try call.runtime.registry.publishCaller(call.thread, for: entry))
     return UnsafeMutableRawPointer(call.thread.shared.pointee.base! + entry.offset)
-  }
-}
-
-extension Call {
-  /// A thread that was registered just now is to be cleaned up after.
-  fileprivate func watch(_ isNew: Bool) throws(Errno) {
-    guard isNew else { return }
-    do throws(Errno) { try runtime.lifecycle.watchCallingThread() } catch {
-      runtime.registry.leave(thread)
-      throw error
-    }
   }
 }
 
@@ -249,7 +141,7 @@ extension Call {
 public func tld_publish() -> Int32 {
   perform { call throws(Errno) in
     let (isNew, failure) = try call.runtime.registry.publish(call.thread)
-    try call.watch(isNew)
+    try call.watchThreadEnd(ifNew: isNew)
     return failure
   }
 }
@@ -297,7 +189,7 @@ public func tld_detach_id(_ map: UInt32) -> Int32 {
 public func tld_follow(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
     try call.runtime.lifecycle.prepare()
-    try call.runtime.followers.follow(path, by: call.thread, watchPaths, atExit: stopWatching)
+    try call.runtime.followedPaths.follow(path, by: call.thread, watchPaths, atExit: stopWatching)
     return nil
   }
 }
@@ -308,7 +200,7 @@ public func tld_follow(_ path: UnsafePointer<CChar>?) -> Int32 {
 @_cdecl("tld_unfollow")
 public func tld_unfollow(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
-    try call.runtime.followers.unfollow(path)
+    try call.runtime.followedPaths.unfollow(path)
     return nil
   }
 }
@@ -319,19 +211,19 @@ public func tld_unfollow(_ path: UnsafePointer<CChar>?) -> Int32 {
 @_cdecl("tld_follow_status")
 public func tld_follow_status(_ path: UnsafePointer<CChar>?) -> Int32 {
   perform { call throws(Errno) in
-    let status = try call.runtime.followers.status(path)
+    let status = try call.runtime.followedPaths.status(path)
     return status == 0 ? nil : Errno(status)
   }
 }
 
 private func watchPaths(_ watcher: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  Runtime.shared.followers.watch(watcher!.assumingMemoryBound(to: Watcher.self))
+  Runtime.shared.followedPaths.watch(watcher!.assumingMemoryBound(to: Watcher.self))
   return nil
 }
 
 private func stopWatching() {
-  guard let call = Call() else { return }
-  call.runtime.followers.stop()
+  guard let call = CallGuard() else { return }
+  call.runtime.followedPaths.stop()
   call.end()
 }
 
@@ -371,7 +263,7 @@ public func tld_ref_get(_ ref: OpaquePointer?, _ key: tld_key_t) -> UnsafeMutabl
 #endif
 @_cdecl("tld_unref_thread")
 public func tld_unref_thread(_ ref: OpaquePointer?) {
-  guard let ref, let call = Call() else { return }
+  guard let ref, let call = CallGuard() else { return }
   call.runtime.registry.unreference(Record(ref))
   call.end()
 }
@@ -381,7 +273,7 @@ public func tld_unref_thread(_ ref: OpaquePointer?) {
 #endif
 @_cdecl("tld_free")
 public func tld_free() {
-  guard let call = Call() else { return }
+  guard let call = CallGuard() else { return }
   call.runtime.registry.withdrawAndClear(call.thread)
   call.end()
 }

@@ -47,11 +47,11 @@ struct Lifecycle {
 /// TLDs: the thread then finds its block where it was, and only when a whole round has
 /// passed without that is the block taken back.
 private func threadEnds(_: UnsafeMutableRawPointer?) {
-  guard let call = Call() else { return }
+  guard let call = CallGuard() else { return }
   if call.thread.isSharing, (try? call.runtime.lifecycle.watchCallingThread()) != nil {
     call.runtime.registry.withdrawAndClear(call.thread)
   } else {
-    call.runtime.registry.leave(call.thread)
+    call.runtime.registry.retireCaller(call.thread)
   }
   call.end()
 }
@@ -60,35 +60,35 @@ private func threadEnds(_: UnsafeMutableRawPointer?) {
 // itself holds, and others. The parent's handlers then leave everything alone.
 
 private func beforeFork() {
-  guard Call.beginFork() else { return }
+  guard CallGuard.beginFork() else { return }
   let runtime = Runtime.shared
-  runtime.followers.lockForFork()
+  runtime.followedPaths.lockForFork()
   runtime.registry.lockForFork()
   runtime.keys.state.pointee.lock.acquire()
 }
 
 private func afterForkInParent() {
-  if Call.isForking {
+  if CallGuard.isForking {
     let runtime = Runtime.shared
     runtime.keys.state.pointee.lock.release()
     runtime.registry.unlockAfterFork()
-    runtime.followers.unlockAfterFork()
+    runtime.followedPaths.unlockAfterFork()
   }
-  Call.endFork()
+  CallGuard.endFork()
 }
 
 private func afterForkInChild() {
   let runtime = Runtime.shared
-  if Call.isForking {
+  if CallGuard.isForking {
     // First, so that a child of a handler that forks in here is noticed.
     ctld_take_possession()
     runtime.keys.state.pointee.lock.reset()
     runtime.registry.resetInChild(CallingThread.current)
-    runtime.followers.resetInChild()
+    runtime.followedPaths.resetInChild()
   } else {
     runtime.resetInInterruptedChild()
   }
-  Call.endFork()
+  CallGuard.endFork()
 }
 
 extension Runtime {
@@ -97,7 +97,7 @@ extension Runtime {
     ctld_take_possession()
     keys.state.pointee.lock.reset()
     registry.resetInUnpreparedChild(CallingThread.current)
-    followers.resetInUnpreparedChild()
+    followedPaths.resetInUnpreparedChild()
   }
 
   /// In a child of a handler that interrupted a call, or a fork, which goes on here when the
@@ -110,6 +110,6 @@ extension Runtime {
     } else {
       registry.resetInUnpreparedChild(CallingThread.current)
     }
-    if !followers.state.pointee.lock.isMine { followers.resetInUnpreparedChild() }
+    if !followedPaths.state.pointee.lock.isMine { followedPaths.resetInUnpreparedChild() }
   }
 }

@@ -2,8 +2,8 @@
 //
 // Which thread owns which block, and through which data maps it is published. One
 // lock for all of it, held over the few system calls of a thread's first use and of
-// its end; no access to a TLD after the first takes it. MapTable.swift has what
-// concerns the maps, ForkedRegistry.swift what becomes of it all in a child.
+// its end; no access to a TLD after the first takes it. ThreadRegistry+Maps.swift has what
+// concerns the maps, ThreadRegistry+Fork.swift what becomes of it all in a child.
 
 import CTLD
 
@@ -28,7 +28,7 @@ struct ThreadRecord {
   var published: MapSet = 0
   /// The maps that the thread passed to `tld_get_data`.
   var wanted: MapSet = 0
-  /// The registry's when it was made: see `ForkedRegistry.swift`.
+  /// The registry's when it was made: see `ThreadRegistry+Fork.swift`.
   var generation: UInt16 = 0
   /// The thread's own state. nil: the thread has not come for the block that a reference
   /// had made for it, or has ended.
@@ -99,9 +99,9 @@ struct ThreadRegistry<K: Kernel> {
 
   /// Publish the calling thread in the map of `fd`, so that a following
   /// `tld_get_data` for `entry` takes the fast path. True if the thread was not
-  /// registered before: the caller then arranges for `leave`. Throws what
+  /// registered before: the caller then arranges for `retireCaller`. Throws what
   /// `tld_get_data` documents; nothing has changed then.
-  func enter(_ entry: TLDEntry, through fd: FileDescriptor, _ thread: CallingThread) throws(Errno) -> Bool {
+  func publishCaller(_ thread: CallingThread, in fd: FileDescriptor, for entry: TLDEntry) throws(Errno) -> Bool {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
@@ -115,7 +115,7 @@ struct ThreadRegistry<K: Kernel> {
       let place = try admit(fd, info, format)
       let map: MapSet = 1 << place
       var failure = publish(record, through: map)
-      if failure != nil, try renewDescriptor(place, from: fd) { failure = publish(record, through: map) }
+      if failure != nil, try reopenDescriptor(place, from: fd) { failure = publish(record, through: map) }
       if let failure { throw failure }
       note(record, wanted: record.pointee.wanted | map)
     } catch {
@@ -123,12 +123,12 @@ struct ThreadRegistry<K: Kernel> {
       throw error
     }
     let isComplete = publishEverywhere(record) == nil
-    activate(thread, record, through: fd, isComplete)
+    openFastPath(thread, record, through: fd, isComplete)
     return origin != .known
   }
 
-  /// The same without a map: what fails in one that is attached keeps nobody from storing.
-  func enter(_ entry: TLDEntry, _ thread: CallingThread) throws(Errno) -> Bool {
+  /// The same in the attached maps: what fails in one of them keeps nobody from storing.
+  func publishCaller(_ thread: CallingThread, for entry: TLDEntry) throws(Errno) -> Bool {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     defer { dropIdleMaps() }
@@ -139,12 +139,12 @@ struct ThreadRegistry<K: Kernel> {
       throw Errno(E2BIG)
     }
     let isComplete = publishEverywhere(record) == nil
-    activate(thread, record, through: nil, isComplete)
+    openFastPath(thread, record, through: nil, isComplete)
     return origin != .known
   }
 
   /// Publish the calling thread wherever it should be. Gives the first error; of
-  /// the record, as `enter`.
+  /// the record, as `publishCaller`.
   func publish(_ thread: CallingThread) throws(Errno) -> (isNew: Bool, failure: Errno?) {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
@@ -153,7 +153,7 @@ struct ThreadRegistry<K: Kernel> {
     guard keys.page?.count ?? 0 > 0 else { throw Errno(EINVAL) }
     let (record, origin) = try ownRecord(thread, for: nil)
     let failure = publishEverywhere(record)
-    activate(thread, record, through: nil, failure == nil)
+    openFastPath(thread, record, through: nil, failure == nil)
     let unfit = (attached | record.pointee.wanted) & ~maps(that: record)
     return (origin != .known, failure ?? (unfit == 0 ? nil : Errno(EXDEV)))
   }
@@ -164,7 +164,7 @@ struct ThreadRegistry<K: Kernel> {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     guard let record = thread.registered ?? (try? recordInWaiting()) else { return }
-    deactivate(thread)
+    closeFastPath(thread)
     stopSharing(record)
     let block = record.pointee.block
     block.data.initializeMemory(as: UInt8.self, repeating: 0, count: block.dataSize)
@@ -173,11 +173,11 @@ struct ThreadRegistry<K: Kernel> {
 
   /// The calling thread will not use TLDs any more: withdraw its block everywhere and
   /// take it back.
-  func leave(_ thread: CallingThread) {
+  func retireCaller(_ thread: CallingThread) {
     guard let record = thread.registered else { return }
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
-    deactivate(thread)
+    closeFastPath(thread)
     thread.record.pointee = nil
     stopSharing(record)
     retire(record)
@@ -248,7 +248,7 @@ struct ThreadRegistry<K: Kernel> {
 
   /// Upwards base and map first, so that a signal handler that sees `limit` sees them.
   /// Where something could not be published, the next call is to try again.
-  private func activate(_ thread: CallingThread, _ record: Record, through fd: FileDescriptor?,
+  private func openFastPath(_ thread: CallingThread, _ record: Record, through fd: FileDescriptor?,
                         _ isComplete: Bool) {
     let block = record.pointee.block
     let shared = thread.shared
@@ -273,7 +273,7 @@ struct ThreadRegistry<K: Kernel> {
     }
   }
 
-  func deactivate(_ thread: CallingThread) {
+  func closeFastPath(_ thread: CallingThread) {
     thread.shared.pointee.limit = 0
     ctld_signal_fence()
     thread.shared.pointee.map_fd = Int32.min
@@ -337,8 +337,8 @@ struct ThreadRegistry<K: Kernel> {
 
   private func makeRecord(_ task: TaskID, _ life: Life, universal: Bool) throws(Errno) -> Record {
     let bytes = keys.bytesPerThread
-    let hasRoom = state.pointee.free != nil && arena.hasRoom(for: bytes, universal: universal)
-    if !hasRoom && state.pointee.recordsInUse >= state.pointee.sweepAt { sweep(for: task) }
+    let isFree = state.pointee.free != nil && arena.hasFreeBlock(for: bytes, universal: universal)
+    if !isFree && state.pointee.recordsInUse >= state.pointee.sweepAt { sweep(for: task) }
     if state.pointee.free == nil { try mapRecords() }
     let block = try arena.allocate(bytes, universal: universal)
 
@@ -383,13 +383,13 @@ struct ThreadRegistry<K: Kernel> {
         _ = withdraw(record, from: MapSet.max)
         retire(record)
       } else if record.pointee.task == newcomer || !kernel.exists(record.pointee.task) {
-        lose(record)
+        retireGone(record)
       }
     }
   }
 
   /// A record's thread is gone, and with it its elements.
-  func lose(_ record: Record) {
+  func retireGone(_ record: Record) {
     note(record, published: 0, wanted: 0)
     retire(record)
   }

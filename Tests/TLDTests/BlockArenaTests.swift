@@ -92,7 +92,7 @@ import Testing
     for i in 0..<400 {
       let universal = i % 3 == 0
       let dataSize = [0, 100, 3000, 64][i % 4]
-      let hadRoom = arena.arena.hasRoom(for: dataSize, universal: universal)
+      let hadRoom = arena.arena.hasFreeBlock(for: dataSize, universal: universal)
       let pages = arena.pages
       _ = try arena.allocate(dataSize, universal: universal)
       #expect((arena.pages == pages) == hadRoom)

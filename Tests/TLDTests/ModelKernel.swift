@@ -60,6 +60,8 @@ final class ModelKernel: Kernel, @unchecked Sendable {
   private enum Target: Equatable {
     case map(UInt32)
     case task(Int32, Life)
+    /// What following a pin opens: a pin, events, a wake-up's ends.
+    case other(String)
   }
 
   private struct Descriptor {
@@ -74,6 +76,8 @@ final class ModelKernel: Kernel, @unchecked Sendable {
     let start: Int
   }
 
+  /// What is at paths, and the watching thread.
+  let pins = ModelPins()
   private let mutex = PosixMutex()
   private let callsUnderWay = Atomic<Int>(0)
   private var maps: [UInt32: Map] = [:]
@@ -349,6 +353,26 @@ final class ModelKernel: Kernel, @unchecked Sendable {
       }
       maps[id]!.elements[life] = nil
     }
+  }
+
+  // MARK: - What following a pin opens
+
+  func open(_ what: String) -> FileDescriptor { locked { newDescriptor(.other(what), isRegistrys: true) } }
+
+  func what(_ fd: FileDescriptor) -> String? {
+    locked {
+      guard case .other(let what)? = descriptors[fd.number]?.target else { return nil }
+      return what
+    }
+  }
+
+  /// nil: the map is gone.
+  func openObject(_ map: UInt32) -> FileDescriptor? {
+    locked { maps[map] == nil ? nil : newDescriptor(.map(map), isRegistrys: true) }
+  }
+
+  var openOthers: [String] {
+    locked { descriptors.values.compactMap { if case .other(let what) = $0.target { what } else { nil } }.sorted() }
   }
 
   // MARK: - Rules

@@ -242,7 +242,7 @@ final class ModelThread: @unchecked Sendable {
   @discardableResult
   func enter(_ fd: FileDescriptor, _ entry: TLDEntry? = nil) throws(Errno) -> Bool {
     becomeCaller()
-    return try process.registry.enter(entry ?? process.first, through: fd, calling)
+    return try process.registry.publishCaller(calling, in: fd, for: entry ?? process.first)
   }
 
   /// tld_get(): its inline part, and the rest.
@@ -253,7 +253,7 @@ final class ModelThread: @unchecked Sendable {
   @discardableResult
   func enter(_ entry: TLDEntry? = nil) throws(Errno) -> Bool {
     becomeCaller()
-    return try process.registry.enter(entry ?? process.first, calling)
+    return try process.registry.publishCaller(calling, for: entry ?? process.first)
   }
 
   /// tld_publish(): whether the thread was registered just now, and the first error.
@@ -294,7 +294,7 @@ final class ModelThread: @unchecked Sendable {
 
   func leave() {
     becomeCaller()
-    process.registry.leave(calling)
+    process.registry.retireCaller(calling)
     forgetWordIfWithdrawn()
   }
 

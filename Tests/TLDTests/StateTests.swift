@@ -10,7 +10,7 @@ func componentsFit() {
   #expect(CTLD_STATE_SIZE == 1024)
   #expect(MemoryLayout<KeyTable.State>.size <= 1024)
   #expect(MemoryLayout<ThreadRegistry<Linux>.State>.size <= 1024)
-  #expect(MemoryLayout<Followers<Linux>.State>.size <= 1024)
+  #expect(MemoryLayout<FollowedPaths<Linux>.State>.size <= 1024)
   #expect(MemoryLayout<Watcher>.size <= 4096, "it has a page")
   #expect(MemoryLayout<Lifecycle.State>.size <= 1024)
   #expect(MemoryLayout<ThreadRegistry<Linux>.State>.alignment <= 64)

@@ -98,7 +98,7 @@ import Testing
     let thread = process.thread(10)
     process.kernel.calling = TaskID(number: 10)
     #expect(errno { () throws(Errno) in
-      try registry.enter(process.first, through: map, thread.calling)
+      try registry.publishCaller(thread.calling, in: map, for: process.first)
     } == ENOMEM)
     #expect(!thread.isRegistered && process.kernel.heldMaps.isEmpty && process.records.isEmpty)
     try thread.enter(map)

@@ -145,7 +145,7 @@ end:	do
 }
 
 /*
- * MapTable.openExisting, Linux.open: pidfd_open(2) of a thread, which is that thread's for
+ * ThreadRegistry.openExisting, Linux.open: pidfd_open(2) of a thread, which is that thread's for
  * ever. What it says of one that has ended, openExisting turns into ESRCH.
  */
 inline kernel_open(tid)

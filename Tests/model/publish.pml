@@ -9,7 +9,7 @@
  * system calls is one step; at each system call anything else may happen first.
  *
  * What must hold is asserted where it can first be wrong: in Bpf and the system calls of
- * kernel.pml, in takeFreePage, allocate, enter, attach, detach, withdrawAndClear of
+ * kernel.pml, in takeFreePage, allocate, publishCaller, attach, detach, withdrawAndClear of
  * registry.pml, in check_registry, store and, when all is over, init here. The verifier sees
  * to it that nobody waits for ever.
  *
@@ -131,9 +131,9 @@ end:	do
 	:: atomic {
 		request != 0;
 		if
-		:: request == ENTER -> enter()
+		:: request == ENTER -> publishCaller()
 		:: request == FREE -> withdrawAndClear()
-		:: request == LEAVE -> leave()
+		:: request == LEAVE -> retireCaller()
 		:: request == ATTACH -> attach()
 		:: request == DETACH -> detach()
 		:: request == REFERENCE -> reference()

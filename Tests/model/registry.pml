@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause */
 /*
  * registry.pml - the library's part of publish.pml: one inline for each function that takes
- * part, named as in ThreadRegistry.swift, MapTable.swift and BlockArena.swift, with its
+ * part, named as in ThreadRegistry.swift, ThreadRegistry+Maps.swift and BlockArena.swift, with its
  * steps in the same order. What a function gives is in the register that its comment names.
  */
 
@@ -61,7 +61,7 @@ bool isUniversal;
 #define ALL		(BIT(PLACES) - 1)
 #define FITS(r, map)	(record[r].isUniversal || HAS_START_FIELD(map) || BROKEN(MUTANT_V1_PACKED))
 
-/* MapTable.attached and maps(that:), and the maps that the thread asked for itself. */
+/* ThreadRegistry.attached and maps(that:), and the maps that the thread asked for itself. */
 #define SHOULD_BE(r, place)							\
 	(map_at[place] != 0 && (keepers[place] || record[r].wanted & BIT(place)) &&	\
 	 FITS(r, map_at[place]))
@@ -192,18 +192,18 @@ inline retire(r)
 	fi
 }
 
-/* ThreadRegistry.lose: the thread is gone, and with it its elements. */
-inline lose(r)
+/* ThreadRegistry.retireGone: the thread is gone, and with it its elements. */
+inline retireGone(r)
 {
 	record[r].published = 0;
 	record[r].wanted = 0;
 	retire(r)
 }
 
-/* --- MapTable.swift: one thread's elements ----------------------------------------------- */
+/* --- ThreadRegistry+Maps.swift: one thread's elements ------------------------------------ */
 
 /*
- * MapTable.open: fd, the thread of record r, or error. Linux.life(of:), whose failure is one
+ * ThreadRegistry.open: fd, the thread of record r, or error. Linux.life(of:), whose failure is one
  * of opening, tells the thread from one that has its id by now.
  */
 inline open_thread(r)
@@ -217,7 +217,7 @@ inline open_thread(r)
 	fi
 }
 
-/* MapTable.publish: failure. */
+/* ThreadRegistry.publish: failure. */
 inline publish(r, maps)
 {
 	failure = NONE;
@@ -253,7 +253,7 @@ inline publish(r, maps)
 }
 
 /*
- * MapTable.forgetReplaced: a thread that left elements behind, and came back, has replaced
+ * ThreadRegistry.forgetReplaced: a thread that left elements behind, and came back, has replaced
  * them by those of its new record.
  */
 inline forgetReplaced(r)
@@ -270,7 +270,7 @@ inline forgetReplaced(r)
 	}
 }
 
-/* MapTable.withdraw: failure; what cannot be removed stays noted as published. */
+/* ThreadRegistry.withdraw: failure; what cannot be removed stays noted as published. */
 inline withdraw(r, maps)
 {
 	failure = NONE;
@@ -306,7 +306,7 @@ inline withdraw(r, maps)
 	fi
 }
 
-/* MapTable.publishEverywhere: failure. Where the record should be and can be. */
+/* ThreadRegistry.publishEverywhere: failure. Where the record should be and can be. */
 inline publishEverywhere(r)
 {
 	slot = 0;
@@ -321,9 +321,9 @@ inline publishEverywhere(r)
 	slot = 0
 }
 
-/* --- MapTable.swift: the table ----------------------------------------------------------- */
+/* --- ThreadRegistry+Maps.swift: the table ------------------------------------------------ */
 
-/* MapTable.dropIdleMaps: DataMap.threads counts the records that have either bit. */
+/* ThreadRegistry.dropIdleMaps: DataMap.threads counts the records that have either bit. */
 inline dropIdleMaps()
 {
 	d_step {
@@ -348,7 +348,7 @@ inline dropIdleMaps()
 	}
 }
 
-/* MapTable.withdrawAll, withdrawRest: first_failure. */
+/* ThreadRegistry.withdrawAll, withdrawRest: first_failure. */
 inline withdrawAll(p)
 {
 	d_step {
@@ -377,7 +377,7 @@ inline withdrawAll(p)
 	it = 0
 }
 
-/* MapTable.isGone: exists. Who was never identified, only the thread itself identifies. */
+/* ThreadRegistry.isGone: exists. Who was never identified, only the thread itself identifies. */
 inline isGone(r)
 {
 	if
@@ -390,7 +390,7 @@ inline isGone(r)
 	fi
 }
 
-/* MapTable.publishAll: first_failure. The caller is a thread that has no record. */
+/* ThreadRegistry.publishAll: first_failure. The caller is a thread that has no record. */
 inline publishAll(p)
 {
 	first_failure = NONE;
@@ -410,7 +410,7 @@ inline publishAll(p)
 			:: else -> publish(it, BIT(p))
 			fi;
 			if
-			:: failure == ESRCH -> lose(it)
+			:: failure == ESRCH -> retireGone(it)
 			:: failure != NONE && failure != ESRCH -> first_failure = failure
 			:: else
 			fi;
@@ -421,7 +421,7 @@ inline publishAll(p)
 	it = 0
 }
 
-/* MapTable.place(of:): slot; as many as there are places: none. */
+/* ThreadRegistry.place(of:): slot; as many as there are places: none. */
 inline place_of(map)
 {
 	slot = 0;
@@ -431,7 +431,7 @@ inline place_of(map)
 	od
 }
 
-/* MapTable.vacantPlace: slot, or error. Any map that nobody attached is the oldest here. */
+/* ThreadRegistry.vacantPlace: slot, or error. Any map that nobody attached is the oldest here. */
 inline vacantPlace()
 {
 	place_of(0);
@@ -457,7 +457,7 @@ inline vacantPlace()
 	fi
 }
 
-/* MapTable.admit: slot, or error. DataMap.confirm changes no element and is not modelled. */
+/* ThreadRegistry.admit: slot, or error. DataMap.confirm changes no element and is not modelled. */
 inline admit(map)
 {
 	error = NONE;
@@ -505,7 +505,7 @@ inline sweep(newcomer)
 			fi;
 			if
 			:: exists -> exists = false
-			:: else -> lose(it)
+			:: else -> retireGone(it)
 			fi
 		:: else
 		fi
@@ -516,7 +516,7 @@ inline sweep(newcomer)
 	found = 0
 }
 
-/* MapTable.needsUniversalBlock: isUniversal; for a map, or for none, 0. */
+/* ThreadRegistry.needsUniversalBlock: isUniversal; for a map, or for none, 0. */
 inline needsUniversalBlock(map)
 {
 	d_step {
@@ -693,8 +693,8 @@ inline giveBack()
 	fi
 }
 
-/* ThreadRegistry.activate, identify, deactivate: tld_self. */
-inline activate()
+/* ThreadRegistry.openFastPath, identify, closeFastPath: tld_self. */
+inline openFastPath()
 {
 	if
 	:: record[mine].life == 0 ->
@@ -713,15 +713,15 @@ inline activate()
 	limit[caller] = limit[caller] || failure == NONE
 }
 
-inline deactivate()
+inline closeFastPath()
 {
 	limit[caller] = false
 }
 
 /* --- What is asked for ------------------------------------------------------------------- */
 
-/* ThreadRegistry.enter: tld_get(), or with a map tld_get_data(). */
-inline enter()
+/* ThreadRegistry.publishCaller: tld_get(), or with a map tld_get_data(). */
+inline publishCaller()
 {
 	had_faults = faults;
 	ownRecord(argument);
@@ -744,7 +744,7 @@ inline enter()
 	if
 	:: error == NONE ->
 		publishEverywhere(mine);
-		activate();
+		openFastPath();
 		assert(limit[caller] || had_faults > faults)
 	/* It fails for what failed just now, or for what its map cannot do. */
 	:: else -> assert(had_faults > faults || argument != 0 && (error == EXDEV || error == ENOSPC))
@@ -763,7 +763,7 @@ inline withdrawAndClear()
 	fi;
 	if
 	:: mine != 0 ->
-		deactivate();
+		closeFastPath();
 		stopSharing(mine);
 		/* No later look-up finds the thread. */
 		assert(failure != NONE || !HAS_ELEMENT(1, caller) && !HAS_ELEMENT(2, caller));
@@ -773,10 +773,10 @@ inline withdrawAndClear()
 	fi
 }
 
-/* ThreadRegistry.leave: the pthread key's destructor. */
-inline leave()
+/* ThreadRegistry.retireCaller: the pthread key's destructor. */
+inline retireCaller()
 {
-	deactivate();
+	closeFastPath();
 	mine = registered[caller];
 	registered[caller] = 0;
 	base_page[caller] = 0;
@@ -806,7 +806,7 @@ inline withdraw_late()
 	dropIdleMaps()
 }
 
-/* MapTable.attach: tld_attach(). */
+/* ThreadRegistry.attach: tld_attach(). */
 inline attach()
 {
 	admit(argument);
@@ -830,7 +830,7 @@ inline attach()
 	fi
 }
 
-/* MapTable.detach: tld_detach(). */
+/* ThreadRegistry.detach: tld_detach(). */
 inline detach()
 {
 	is_attached[argument] = false;

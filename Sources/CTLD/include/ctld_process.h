@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Fixed, zeroed memory for the state of each component of the runtime that has any. */
-enum { CTLD_KEY_TABLE, CTLD_THREAD_REGISTRY, CTLD_FOLLOWERS, CTLD_LIFECYCLE, CTLD_COMPONENTS };
+enum { CTLD_KEY_TABLE, CTLD_THREAD_REGISTRY, CTLD_FOLLOWED_PATHS, CTLD_LIFECYCLE, CTLD_COMPONENTS };
 #define CTLD_STATE_SIZE 1024
 void *ctld_state(int component);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 //
-// Paths at which maps are pinned, and the thread that watches them. A look at a path
-// attaches what is there and detaches what is not; whoever follows a path looks first,
-// from then on the thread does, when inotify says that something happened, and now and
-// then besides, because a mount is no event and a directory that is missing cannot be watched.
+// Paths at which maps are pinned. To update a path is to attach what is pinned there and to
+// detach what no longer is. The caller of tld_follow() does it first. From then on the watching
+// thread does it: when something happens in the path's directory, and by time, because a mount
+// is no event and a directory that is missing cannot be watched. One lock for all of it.
 
 import CTLD
 
@@ -13,13 +13,13 @@ struct FollowedPath {
   var follows = 0
   /// Two strings in memory of their own: the path, and its directory.
   var path: UnsafeMutablePointer<CChar>?
-  /// What the last look found: 0, or a positive errno.
+  /// What the last update found: 0, or a positive errno.
   var status: Int32 = 0
   /// The id of the map that was attached for it; 0: none.
   var map: UInt32 = 0
   /// The pin that led to it.
   var inode: UInt64 = 0
-  /// inotify's name for the directory; 0: none.
+  /// The directory's number among those watched; 0: none.
   var watch: Int32 = 0
   /// Followed by the parent process, which watches; this child does not.
   var isInherited = false
@@ -29,15 +29,7 @@ struct FollowedPath {
   var directory: UnsafeMutablePointer<CChar> { path! + Self.bytes }
 }
 
-/// The watching thread, in a page of its own, which outlives the thread.
-struct Watcher: ~Copyable {
-  let inotify: Int32
-  var wake: ctld_wake
-  let process: Int32
-  let end = Latch()
-}
-
-struct Followers<K: Kernel> {
+struct FollowedPaths<K: PinKernel> {
   static var limit: Int { 8 }
 
   /// All zero at first.
@@ -47,19 +39,21 @@ struct Followers<K: Kernel> {
     var watcher: UnsafeMutablePointer<Watcher>?
   }
 
-  /// While there is something to wait for, and else.
+  /// Milliseconds until the next update: while there is something to wait for, and else.
   private static var soon: Int32 { 1000 }
   private static var late: Int32 { 10_000 }
 
   let state: UnsafeMutablePointer<State>
   let registry: ThreadRegistry<K>
 
+  private var kernel: K { registry.kernel }
+  private var thread: WatcherThread<K> { WatcherThread(kernel: kernel, pageSize: registry.keys.pageSize) }
+
   // MARK: What a program asks for
 
   /// Throws EINVAL, ENAMETOOLONG, ENOSPC, ENOMEM, EAGAIN.
   func follow(_ path: UnsafePointer<CChar>?, by thread: CallingThread,
-              _ watch: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
-              atExit: @convention(c) () -> Void) throws(Errno) {
+              _ watch: K.ThreadBody, atExit: @convention(c) () -> Void) throws(Errno) {
     let path = try Self.check(path)
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
@@ -67,7 +61,7 @@ struct Followers<K: Kernel> {
     let known = place(of: path)
     if let known, !state.pointee.paths[known].isInherited {
       state.pointee.paths[known].follows += 1
-      return look(known, by: thread)
+      return update(known, by: thread)
     }
     let place = if let known { known } else { try takePlace(path) }
     do throws(Errno) { try startWatcher(watch, atExit) } catch {
@@ -76,7 +70,7 @@ struct Followers<K: Kernel> {
     }
     state.pointee.paths[place].follows = 1
     state.pointee.paths[place].isInherited = false
-    look(place, by: thread)
+    update(place, by: thread)
     wakeWatcher()
   }
 
@@ -84,7 +78,7 @@ struct Followers<K: Kernel> {
   /// is then still followed.
   func unfollow(_ path: UnsafePointer<CChar>?) throws(Errno) {
     let path = try Self.check(path)
-    end(try remove(path))
+    if let watcher = try remove(path) { thread.end(watcher) }
   }
 
   /// 0 or an errno. Throws EINVAL, ENAMETOOLONG.
@@ -103,7 +97,7 @@ struct Followers<K: Kernel> {
     state.pointee.lock.acquire()
     let watcher = detachWatcher()
     state.pointee.lock.release()
-    end(watcher)
+    if let watcher { thread.end(watcher) }
   }
 
   /// The watcher, if that was the last path.
@@ -114,7 +108,7 @@ struct Followers<K: Kernel> {
     if state.pointee.paths[place].follows == 1 {
       registry.detach(for: .follower(place))
       if let error = registry.finishDetaching() {
-        state.pointee.paths[place].map = 0  // the next look attaches it again, soon
+        state.pointee.paths[place].map = 0  // the next update attaches it again, soon
         state.pointee.paths[place].status = error.code
         wakeWatcher()
         throw error
@@ -169,26 +163,26 @@ struct Followers<K: Kernel> {
     ctld_unmap(followed.path, 2 * FollowedPath.bytes)
   }
 
-  // MARK: A look
+  // MARK: Updating
 
   /// Attach what is pinned at a path, and detach what no longer is.
-  private func look(_ place: Int, by thread: CallingThread?) {
+  private func update(_ place: Int, by thread: CallingThread?) {
     watchDirectory(place)
     var inode = state.pointee.paths[place].inode
     do throws(Errno) {
-      let fd = try openPin(state.pointee.paths[place].path!, &inode)
-      defer { registry.kernel.close(fd) }
-      state.pointee.paths[place].status = try settle(place, fd, thread)
+      let fd = try PinCheck(kernel: kernel).open(state.pointee.paths[place].path!, &inode)
+      defer { kernel.close(fd) }
+      state.pointee.paths[place].status = try attach(fd, for: place, by: thread)
       state.pointee.paths[place].inode = inode
     } catch {
       state.pointee.paths[place].status = error.code
-      if Self.saysNothing(error) && inode == state.pointee.paths[place].inode { return }
-      leave(place)
+      if PinCheck<K>.saysNothing(error) && inode == state.pointee.paths[place].inode { return }
+      detachMap(of: place)
     }
   }
 
   /// What is pinned is this map: 0 or what is still wrong with it.
-  private func settle(_ place: Int, _ fd: FileDescriptor, _ thread: CallingThread?) throws(Errno) -> Int32 {
+  private func attach(_ fd: FileDescriptor, for place: Int, by thread: CallingThread?) throws(Errno) -> Int32 {
     let map = try registry.map(of: fd)
     let followed = state.pointee.paths[place]
     if followed.map == map {
@@ -203,49 +197,17 @@ struct Followers<K: Kernel> {
     return attachment.failure?.code ?? 0
   }
 
-  private func leave(_ place: Int) {
+  private func detachMap(of place: Int) {
     state.pointee.paths[place].map = 0
     registry.detach(for: .follower(place))
   }
 
-  /// Errors that do not say whether a pin, still the same, is what it was: nothing could be
-  /// opened for now, or this process has given up the right to open it.
-  private static func saysNothing(_ error: Errno) -> Bool {
-    switch error.code {
-    case EACCES, EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSYS: true
-    default: false
-    }
-  }
-
-  /// The pin's object, if it can be trusted: who could put another map there, or write in
-  /// that map, is root or the program's own user. It is opened once, and what was
-  /// opened is what is judged.
-  private func openPin(_ path: UnsafePointer<CChar>, _ inode: inout UInt64) throws(Errno) -> FileDescriptor {
-    var pin = ctld_pin()
-    let file: Int32
-    do { file = try checked(ctld_open_pin(path, &pin)) } catch { throw Self.documented(error) }
-    defer { _ = ctld_close(file) }
-    inode = pin.inode
-    if pin.is_link != 0 { throw Errno(ELOOP) }
-    guard pin.is_bpffs != 0, pin.is_trusted_owner != 0, pin.others_may_write == 0 else { throw Errno(EPERM) }
-    guard pin.is_file != 0 else { throw Errno(EINVAL) }
-    do { return FileDescriptor(number: try checked(ctld_bpf_obj_get(file))) } catch { throw Self.documented(error) }
-  }
-
-  private static func documented(_ error: Errno) -> Errno {
-    switch error.code {
-    case ENOENT, ENOTDIR, ENAMETOOLONG, ENXIO, ENODEV: Errno(ENOENT)
-    case EACCES, EPERM, EINVAL, ELOOP, ENOMEM, EMFILE, ENFILE, ENOSYS: error
-    default: Errno(EAGAIN)
-    }
-  }
-
-  /// What is watched is what the path leads to now. Where it cannot be, looks come by time.
+  /// What is watched is what the path leads to now. Where it cannot be, it is updated by time.
   private func watchDirectory(_ place: Int) {
     guard let watcher = state.pointee.watcher else { return }
     let old = state.pointee.paths[place].watch
-    let new = ctld_inotify_add(watcher.pointee.inotify, state.pointee.paths[place].directory)
-    state.pointee.paths[place].watch = max(new, 0)
+    let new = kernel.addWatch(state.pointee.paths[place].directory, to: watcher.pointee.events)
+    state.pointee.paths[place].watch = new
     if new != old { unwatch(old) }
   }
 
@@ -253,7 +215,7 @@ struct Followers<K: Kernel> {
   private func unwatch(_ watch: Int32) {
     guard watch > 0, let watcher = state.pointee.watcher else { return }
     for i in 0..<Self.limit where state.pointee.paths[i].watch == watch { return }
-    ctld_inotify_remove(watcher.pointee.inotify, watch)
+    kernel.removeWatch(watch, from: watcher.pointee.events)
   }
 
   // MARK: The thread
@@ -266,59 +228,45 @@ struct Followers<K: Kernel> {
     return false
   }
 
-  private func startWatcher(_ body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
-                            _ atExit: @convention(c) () -> Void) throws(Errno) {
+  private func startWatcher(_ body: K.ThreadBody, _ atExit: @convention(c) () -> Void) throws(Errno) {
     if state.pointee.watcher != nil { return }
-    guard let page = ctld_map(registry.keys.pageSize) else { throw Errno(ENOMEM) }
-    let watcher = page.bindMemory(to: Watcher.self, capacity: 1)
-    do throws(Errno) {
-      var wake = ctld_wake()
-      _ = try checked(ctld_wake_open(&wake))
-      // Without inotify, looks come by time.
-      watcher.initialize(to: Watcher(inotify: max(ctld_inotify_open(), -1), wake: wake, process: ctld_getpid()))
-    } catch {
-      ctld_unmap(page, registry.keys.pageSize)
-      throw error.code == ENOMEM ? error : Errno(EAGAIN)
-    }
-    do throws(Errno) {
-      // Made known first: the thread ends where it is not.
-      state.pointee.watcher = watcher
-      _ = try checked(ctld_start_thread(body, watcher))
-    } catch {
+    let watcher = try thread.make()
+    // Made known first: the thread ends where it is not.
+    state.pointee.watcher = watcher
+    do throws(Errno) { try thread.start(watcher, body) } catch {
       state.pointee.watcher = nil
-      dispose(watcher)
-      throw error.code == ENOMEM ? error : Errno(EAGAIN)
+      thread.dispose(watcher)
+      throw error
     }
-    ctld_at_exit(atExit)
+    kernel.callAtExit(atExit)
   }
 
   /// The thread's body.
   func watch(_ watcher: UnsafeMutablePointer<Watcher>) {
     ctld_name_watcher()
-    while let patience = lookAround(watcher) {
-      ctld_wait_events(watcher.pointee.inotify, &watcher.pointee.wake, patience)
-    }
+    while let timeout = updateAll(watcher) { thread.sleep(watcher, milliseconds: timeout) }
     watcher.pointee.end.open()
   }
 
-  /// Look at every path. When to look again at the latest, in ms; nil: never.
-  private func lookAround(_ watcher: UnsafeMutablePointer<Watcher>) -> Int32? {
+  /// Update every path. Gives after how many milliseconds at the latest to do so again; nil: it
+  /// is the watcher no more.
+  func updateAll(_ watcher: UnsafeMutablePointer<Watcher>) -> Int32? {
     state.pointee.lock.acquire()
     defer { state.pointee.lock.release() }
     guard state.pointee.watcher == watcher else { return nil }
-    var patience = Self.late
+    var timeout = Self.late
     for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 && !state.pointee.paths[i].isInherited {
-      look(i, by: nil)
+      update(i, by: nil)
       let followed = state.pointee.paths[i]
-      if followed.status != 0 || followed.watch == 0 { patience = Self.soon }
+      if followed.status != 0 || followed.watch == 0 { timeout = Self.soon }
     }
-    return registry.finishDetaching() == nil ? patience : Self.soon
+    return registry.finishDetaching() == nil ? timeout : Self.soon
   }
 
-  /// It looks at every path, and what it finds says when it looks again.
+  /// It updates every path, and what it finds says when it does so again.
   private func wakeWatcher() {
     guard let watcher = state.pointee.watcher else { return }
-    ctld_wake_up(&watcher.pointee.wake)
+    thread.wakeUp(watcher)
   }
 
   /// The thread will find that it is not the watcher any more.
@@ -329,27 +277,6 @@ struct Followers<K: Kernel> {
     return watcher
   }
 
-  /// Not with the lock, which the thread may be waiting for.
-  private func end(_ watcher: UnsafeMutablePointer<Watcher>?) {
-    guard let watcher else { return }
-    if watcher.pointee.process == ctld_getpid() {
-      ctld_wake_up(&watcher.pointee.wake)
-      watcher.pointee.end.wait()
-    }
-    dispose(watcher)
-  }
-
-  private func dispose(_ watcher: UnsafeMutablePointer<Watcher>) {
-    // Who closed the one, like a daemon that closes all, closed the others, too.
-    let isOpen = ctld_wake_is_open(&watcher.pointee.wake) != 0
-    if isOpen {
-      _ = ctld_close(watcher.pointee.inotify)
-      _ = ctld_close(watcher.pointee.wake.sleeper)
-      _ = ctld_close(watcher.pointee.wake.waker)
-    }
-    ctld_unmap(watcher, registry.keys.pageSize)
-  }
-
   // MARK: Fork
 
   func lockForFork() { state.pointee.lock.acquire() }
@@ -357,7 +284,7 @@ struct Followers<K: Kernel> {
 
   /// A child watches nothing. Its descriptors are the parent's: they are closed, no more.
   func resetInChild() {
-    if let watcher = detachWatcher() { dispose(watcher) }
+    if let watcher = detachWatcher() { thread.dispose(watcher) }
     for i in 0..<Self.limit where state.pointee.paths[i].follows > 0 {
       state.pointee.paths[i].isInherited = true
       // The child's thread is not in the map: who follows the path here attaches it again.
@@ -370,6 +297,6 @@ struct Followers<K: Kernel> {
   /// The same, whatever another thread was doing with the lock held: a place is filled before
   /// it is counted as taken, and given back before its memory is.
   func resetInUnpreparedChild() {
-    if state.pointee.watcher?.pointee.process != ctld_getpid() { resetInChild() }
+    if state.pointee.watcher?.pointee.process != kernel.process { resetInChild() }
   }
 }

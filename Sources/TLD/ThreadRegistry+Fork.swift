@@ -21,7 +21,7 @@ extension ThreadRegistry {
   /// whatever state that thread had brought it into.
   func resetInUnpreparedChild(_ thread: CallingThread) {
     disownReplacedDescriptors()
-    if state.pointee.lock.isFree { forgetParent(thread) } else { startAnew(thread) }
+    if state.pointee.lock.isFree { forgetParent(thread) } else { keepOnlyCaller(thread) }
     state.pointee.lock.reset()
   }
 
@@ -42,10 +42,10 @@ extension ThreadRegistry {
   }
 
   private func forgetParent(_ thread: CallingThread) {
-    deactivate(thread)
+    closeFastPath(thread)
     let own = thread.registered
     forEachRecord { record in
-      if record != own { lose(record) }
+      if record != own { retireGone(record) }
     }
     if let own { makeOwn(own) }
     // A map may have lost its descriptor, to a call that was cut off, too.
@@ -59,8 +59,8 @@ extension ThreadRegistry {
 
   /// Nothing is trusted but the calling thread's own record and what can be asked of the
   /// kernel. The memory of the others is lost.
-  private func startAnew(_ thread: CallingThread) {
-    deactivate(thread)
+  private func keepOnlyCaller(_ thread: CallingThread) {
+    closeFastPath(thread)
     state.pointee.generation &+= 1
     state.pointee.arena = BlockArena.State()
     state.pointee.first = nil

@@ -24,7 +24,7 @@ extension ThreadRegistry {
 
     let info = try kernel.info(of: fd)
     let place = try admit(fd, info, try DataMap.format(info))
-    _ = try renewDescriptor(place, from: fd)
+    _ = try reopenDescriptor(place, from: fd)
     slot(place).pointee.keepers.bits |= keeper.bits
     slot(place).pointee.isLeaving = false
     return Attachment(map: info.id, failure: publishAll(through: place, thread))
@@ -97,7 +97,7 @@ extension ThreadRegistry {
       } else {
         error = publish(record, through: 1 << place)
       }
-      if error?.code == ESRCH { lose(record) } else { failure = failure ?? error }
+      if error?.code == ESRCH { retireGone(record) } else { failure = failure ?? error }
     }
     return failure
   }
@@ -189,7 +189,7 @@ extension ThreadRegistry {
 
   /// A program may have closed our descriptor, like a daemon that closes all: have one again.
   /// False if it is open.
-  func renewDescriptor(_ place: Int, from fd: FileDescriptor) throws(Errno) -> Bool {
+  func reopenDescriptor(_ place: Int, from fd: FileDescriptor) throws(Errno) -> Bool {
     let map = slot(place).pointee
     if state.pointee.isCutOff || kernel.isOpen(map.fd, as: map.id) { return false }
     slot(place).pointee.fd = try kernel.duplicate(fd)
