@@ -137,7 +137,7 @@ tldctl() {
 	echo "total tldctl $word"
 }
 
-# The same scheduler for longer, in guests of their own: see test-hint in vm.mk.
+# The same scheduler for longer, in guests of their own: see test-hint in mk/guests.mk.
 stress() {
 	limit=1000
 	# shellcheck disable=SC2046  # words
