@@ -168,9 +168,9 @@ __tld_inline __tld_place_t __tld_find(struct __tld_element *element, tld_meta_pa
 }
 
 /*
- * Look a name up in the metadata page and note in place what was found. The caller takes
- * it from found, because in place another reader may have noted another name since, or, at
- * its own first look, nothing.
+ * Look a name up in the metadata page and note the result in *place. The caller uses *found:
+ * another CPU may have overwritten *place, with another name or, at its own first lookup, with
+ * nothing.
  */
 __tld_subprogram int __tld_note(struct __tld_element *element, const char *name, __tld_place_t wanted,
 				__tld_place_t *place, __tld_place_t *found)

@@ -161,9 +161,8 @@ __tld_subprogram int __tld_judge_image(struct task_struct *task, __u64 stamp)
 }
 
 /*
- * What is read after it was written before what was read before it: entries before
- * their count. Processors that keep the order of reads do not need it; for others an
- * exchange orders all, as far as -mcpu has one.
+ * Acquire: read the entries only after their count. Processors that keep the order of reads
+ * do not need it. For others an exchange orders all reads, if -mcpu has one.
  */
 __tld_inline void __tld_read_barrier(void)
 {
@@ -260,7 +259,7 @@ __tld_inline int __tld_has_more(tld_meta_page_t *meta, __u64 searched)
  * attaches the object's others.
  *
  * Optional. A task's element in the data map outlives execve(). Without this program,
- * tld_object_init() tells the images of a task apart by an address that the kernel
+ * a lookup tells the images of a task apart by an address that the kernel
  * randomises; that says nothing about programs that run without address randomisation
  * (setarch -R), nor about those that use the kernel's own user header: what their old image
  * had shared is read until the new one shares something, unless BPF had looked at

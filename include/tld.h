@@ -20,9 +20,9 @@
  *
  * All sizes are in bytes. Every function may be called from every thread at
  * the same time as any other. In a signal handler, see each function's
- * "Signals" line; in a child of vfork() that has not executed a program yet, it is
- * as in a handler that interrupted libtld, but for creating and finding TLDs, which such a
- * child does for its parent. What libtld allocates is never malloc memory.
+ * "Signals" line. In a child of vfork() that has not executed a program yet, slow calls
+ * fail with EAGAIN; creating and finding keys acts on the parent's table. What libtld
+ * allocates is never malloc memory.
  *
  * OPTIONS, to be defined before the first inclusion:
  *
@@ -401,8 +401,8 @@ void *tld_get_slow(tld_key_t key);
 /*
  * State of one thread. A key below limit is the start of a TLD that lies wholly
  * within the thread's memory, because keys are prefix sums of sizes and limit is
- * the end of one. An error key is negative, so as unsigned never below. limit is
- * 0 until the thread is published wherever it should be; map_fd is INT_MIN while
+ * the end of one. An error key is negative: cast to uint16_t it is at least 32768,
+ * so never below limit. limit is 0 until the thread is published wherever it should be; map_fd is INT_MIN while
  * tld_get_data() has no map for it. Another thread may change map_fd; all else is
  * the thread's own.
  */

@@ -21,7 +21,7 @@
 const char *ctldctl_version(void);
 const char *ctldctl_libbpf_version(void);
 
-/* The last words of libbpf, for --verbose and for who asks why; never NULL. */
+/* The last words of libbpf, which TLDCTL_DEBUG=1 shows; never NULL. */
 const char *ctldctl_log(void);
 void ctldctl_log_clear(void);
 
