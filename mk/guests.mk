@@ -4,17 +4,17 @@
 # objects, and the initramfs of each flavour, which is a machine and a page size.
 
 GUEST = $(BUILD)/vm
-VM = tests-c/kernels/vm
+GUEST_SOURCE = tests-c/kernels/vm
 
 .PHONY: test-vm test-vm-verdicts test-vm-list
 test-vm: ## packaged kernels under qemu; VM="7.2-arm64-16k ...", FRESH=1, STRICT=1
-	@$(TEST_ENV) MAKE="$(MAKE)" $(VM)/table.sh $(VM)
+	@$(TEST_ENV) MAKE="$(MAKE)" $(GUEST_SOURCE)/table.sh $(VM)
 
 test-vm-verdicts: ## what make test-vm says of guests that fail, panic, hang or do not boot
-	@$(TEST_ENV) MAKE="$(MAKE)" $(VM)/verdicts.sh
+	@$(TEST_ENV) MAKE="$(MAKE)" $(GUEST_SOURCE)/verdicts.sh
 
 test-vm-list: ## what VM= may name
-	@$(TEST_ENV) $(VM)/guests.sh
+	@$(TEST_ENV) $(GUEST_SOURCE)/guests.sh
 
 # Where figures or promises are judged, the processor is the full one (the last -cpu counts).
 # Time that is counted in instructions, whatever else the host does, so that figures are the
@@ -29,12 +29,12 @@ DOMAINS ?= 2
 .PHONY: test-hint-budget test-hint-stress
 test-hint-budget: ## what examples/scx_hint promises each class, measured in a guest
 	@VM_CPUS=2 VM_OPTIONS="$(GUEST_COUNTED)" VM_PARAMETERS=TLD_PARTS=budget \
-		$(TEST_ENV) MAKE="$(MAKE)" $(VM)/table.sh newest-x86-64
+		$(TEST_ENV) MAKE="$(MAKE)" $(GUEST_SOURCE)/table.sh newest-x86-64
 
 test-hint-stress: ## it under stress in a guest; STRESS_SECONDS=20, STRESS_RESTARTS=20, DOMAINS=2
 	@VM_CPUS=4,sockets=$(DOMAINS) VM_OPTIONS='-cpu max' \
 		VM_PARAMETERS="TLD_PARTS=stress TLD_STRESS=$(STRESS_SECONDS),$(DOMAINS),$(STRESS_RESTARTS)" \
-		$(TEST_ENV) MAKE="$(MAKE)" $(VM)/table.sh newest-x86-64
+		$(TEST_ENV) MAKE="$(MAKE)" $(GUEST_SOURCE)/table.sh newest-x86-64
 
 # --- What differs between machines and pages --------------------------------------
 
@@ -51,7 +51,7 @@ GUEST_PAGE_16k = 16384
 # Links to what fetch.sh fetches: $(GUEST)/static-arm64 and so on.
 define fetched
 	@mkdir -p $(@D)
-	@found=$$($(VM)/fetch.sh $(1)) || { echo "$$found" >&2; exit 1; }; ln -sfn "$$found" $@
+	@found=$$($(GUEST_SOURCE)/fetch.sh $(1)) || { echo "$$found" >&2; exit 1; }; ln -sfn "$$found" $@
 endef
 
 $(GUEST)/static-%:
@@ -96,7 +96,7 @@ $(GUEST)/$(1)/%.o: $(2)/%.c mk/guests.mk | $(GUEST)/static-$(1) $(BUILD)/.packag
 endef
 # hint_stress asks for the processors' caches as the scheduler does.
 define guest_machine
-$(foreach folder,$(WINGS) $(SUPPORT) $(VM) examples/scx_hint,$(call guest_wing,$(1),$(folder)))
+$(foreach folder,$(WINGS) $(SUPPORT) $(GUEST_SOURCE) examples/scx_hint,$(call guest_wing,$(1),$(folder)))
 $(GUEST)/$(1)/tldctl/%.o: tests-c/tldctl/programs/%.c mk/guests.mk | $(GUEST)/static-$(1) $(BUILD)/.packages-test
 	@mkdir -p $$(@D)
 	$$(call say,CC)
@@ -152,7 +152,7 @@ endef
 
 define guest_page
 $(foreach cpu,$(GUEST_CPUS),$(call guest_objects,$(1),$(cpu),tests-c/bpf/load/load,load.$(cpu)))
-$(foreach folder,$(WINGS) $(SUPPORT)/bpf $(VM),$(call guest_objects,$(1),v3,$(folder)/%,%))
+$(foreach folder,$(WINGS) $(SUPPORT)/bpf $(GUEST_SOURCE),$(call guest_objects,$(1),v3,$(folder)/%,%))
 
 $(GUEST)/bpf-$(1)/vmlinux.h: | $(BUILD)/.packages-test
 	$$(call bpf_types,| sed 's/\<__PAGE_SIZE = .*/__PAGE_SIZE = $(1)$(,)/')
@@ -206,7 +206,7 @@ endef
 # --- A flavour: $(GUEST)/FLAVOUR.cpio ---------------------------------------------------
 
 # Which tests only the newest kernel of each kind runs is told to the guest in /long.
-GUEST_SCRIPTS = $(addprefix $(VM)/,init guest.sh judge.awk tldctl.sh) $(GUEST)/long
+GUEST_SCRIPTS = $(addprefix $(GUEST_SOURCE)/,init guest.sh judge.awk tldctl.sh) $(GUEST)/long
 $(GUEST)/long: tests-c/special
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call special,newest) >$@
@@ -239,10 +239,10 @@ $(foreach user,ours kernel,$(call guest_selftest,$(1)-$(2),$(1),$(GUEST_PAGE_$(2
 $(GUEST)/$(1)-$(2).cpio: $(GUEST_SCRIPTS) $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		$(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
 		$(GUEST_PAIRINGS:%=$(GUEST)/selftest-$(1)-$(2)/%) $(call guest_hint_files,$(1),$(2)) $(call guest_tldctl,$(1)) \
-		mk/guests.mk $(VM)/initramfs.sh \
+		mk/guests.mk $(GUEST_SOURCE)/initramfs.sh \
 		$(GUEST)/static-$(1) $(GUEST)/static-x86-64
 	$$(call say,CPIO)
-	$(Q)$(VM)/initramfs.sh $$@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-$(1)/bin/busybox \
+	$(Q)$(GUEST_SOURCE)/initramfs.sh $$@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-$(1)/bin/busybox \
 		@/ $(GUEST_SCRIPTS) \
 		@/tests $(call guest_files,$(1),$(GUEST_PAGE_$(2))) \
 		@/load $(GUEST_LOAD_OBJECTS:%=$(GUEST)/bpf-$(GUEST_PAGE_$(2))/%) \
@@ -280,8 +280,8 @@ $(eval $(call guest_scx_hint,arm64,16k))
 # --- What the demonstration of the scheduler boots ---------------------------------------
 
 SCHED_DEMO_GUEST = $(GUEST)/scx_hint-x86-64-4k/scx_hint $(addprefix $(GUEST)/x86-64/,sched_load http http-load)
-$(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) $(VM)/init examples/sched_demo/guest.sh examples/sched_demo/regimes.sh
+$(GUEST)/sched_demo.cpio: $(SCHED_DEMO_GUEST) $(GUEST_SOURCE)/init examples/sched_demo/guest.sh examples/sched_demo/regimes.sh
 	$(call say,CPIO)
-	$(Q)$(VM)/initramfs.sh $@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-x86-64/bin/busybox @/ $^
+	$(Q)$(GUEST_SOURCE)/initramfs.sh $@ $(GUEST)/static-x86-64/bin/busybox $(GUEST)/static-x86-64/bin/busybox @/ $^
 
 -include $(call dependencies,$(GUEST)/*/*.d $(GUEST)/*/*/*.d)
