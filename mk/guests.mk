@@ -155,7 +155,7 @@ $(foreach cpu,$(GUEST_CPUS),$(call guest_objects,$(1),$(cpu),tests-c/bpf/load/lo
 $(foreach folder,$(WINGS) $(SUPPORT)/bpf $(GUEST_SOURCE),$(call guest_objects,$(1),v3,$(folder)/%,%))
 
 $(GUEST)/bpf-$(1)/vmlinux.h: | $(BUILD)/.packages-test
-	$$(call bpf_types,| sed 's/\<__PAGE_SIZE = .*/__PAGE_SIZE = $(1)$(,)/')
+	$$(call bpf_types,| sed 's/\<__PAGE_SIZE = .*/__PAGE_SIZE = $(1)$$(,)/')
 endef
 $(foreach page,4096 16384,$(eval $(call guest_page,$(page))))
 
